@@ -1,0 +1,26 @@
+# The server and what it runs on, and nothing that builds, tests or configures it.
+
+FROM python:3.11-slim-bookworm AS build
+COPY requirements.txt .
+RUN python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+
+FROM python:3.11-slim-bookworm
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    DEBUG=false \
+    SERVE_ADDRESS=0.0.0.0:8000
+WORKDIR /app
+COPY --from=build /venv /venv
+COPY manage.py gunicorn.conf.py ./
+COPY almaFintech almaFintech
+COPY accounts accounts
+COPY audit audit
+COPY login login
+RUN python -m compileall -q . && useradd --system --uid 10001 --no-create-home wallet
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+# It checks, migrates and becomes gunicorn, which finishes what has begun on SIGTERM.
+CMD ["python", "-m", "almaFintech.serve"]

@@ -1,0 +1,81 @@
+# `make run` serves, `make test` tests, `make check` lints; nothing has to be set up before.
+# `make serve` serves production, as the environment or `.env` says.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+WORKERS ?= 2
+
+BIN := .venv/bin
+# Tests and checks must not depend on how somebody has configured the server they run by hand.
+UNCONFIGURED := env -u DATABASE_URL -u REDIS_URL ENV_FILE=/dev/null
+# A new key for each check: one that is written down here is known, and no server starts with it.
+PRODUCTION = $(UNCONFIGURED) DEBUG=false ALLOWED_HOSTS=wallet.example \
+	SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))')"
+
+.PHONY: run serve test test-sqlite test-postgres test-mariadb check openapi format lock clean
+
+run: $(BIN)/.server
+	@$(BIN)/python manage.py start $(HOST):$(PORT)
+
+serve: $(BIN)/.server
+	@$(BIN)/python -m almaFintech.serve
+
+test: test-sqlite test-postgres
+
+test-sqlite: $(BIN)/.dev
+	$(UNCONFIGURED) $(BIN)/pytest -n $(WORKERS)
+
+test-postgres: $(BIN)/.dev
+	$(UNCONFIGURED) $(BIN)/python scripts/with_postgres.py $(BIN)/pytest -n $(WORKERS)
+
+test-mariadb: $(BIN)/.mariadb
+	$(UNCONFIGURED) $(BIN)/python scripts/with_mariadb.py $(BIN)/pytest -n $(WORKERS)
+
+check: $(BIN)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(UNCONFIGURED) $(BIN)/mypy .
+	$(UNCONFIGURED) $(BIN)/python manage.py makemigrations --check --dry-run
+	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(UNCONFIGURED) $(BIN)/python manage.py spectacular --validate --fail-on-warn \
+		| diff --unified openapi.yaml - || { echo "Renew it: make openapi" >&2; exit 1; }
+
+# What the server publishes at /api/schema/, kept so that a change of it shows in a review.
+openapi: $(BIN)/.dev
+	$(UNCONFIGURED) $(BIN)/python manage.py spectacular --validate --fail-on-warn --file openapi.yaml
+
+format: $(BIN)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Takes the newest releases that the inputs in requirements/ allow.
+lock: $(BIN)/.dev
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		requirements/base.in --output-file requirements.txt
+	for set in dev mariadb; do \
+		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+			requirements/$$set.in --output-file requirements/$$set.txt || exit 1; \
+	done
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed; name one with PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo "On Debian, venv is in the package python3-venv." >&2; exit 1; }
+
+# The marker files say which sets are installed, and from which version of their list.
+$(BIN)/.server: requirements.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(BIN)/.dev: requirements/dev.txt $(BIN)/.server
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(BIN)/.mariadb: requirements/mariadb.txt $(BIN)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@

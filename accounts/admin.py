@@ -1,0 +1,312 @@
+"""Accounts and transfers in the admin. Money moves by the same rules as through the API."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db.models import Max, Min, Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.timezone import localtime
+
+from accounts import ledger
+from accounts.currencies import currencies_in_use, currency_choices, in_units
+from accounts.models import Account, Entry, Transfer, TransferQuerySet
+from accounts.permissions import acting_user
+from almaFintech.admin import NumberSelect, ReadOnlyAdmin, WalletAdmin
+from audit import trail
+
+MICRO_UNITS_HELP = "1 000 000 is one unit of the currency."
+
+
+def link_to(page: str, number: int | None) -> str:
+    """A link to the page of a row, made from its number alone.
+
+    Reading the row would cost a query for each line of a list, and it may be deleted.
+    """
+    if number is None:
+        return "-"
+    return format_html(
+        '<a href="{}">{}</a>', reverse(f"admin:{page}_change", args=[number]), number
+    )
+
+
+def link_to_account(number: int | None) -> str:
+    return "deleted" if number is None else link_to("accounts_account", number)
+
+
+def link_to_list(model: str, account: int) -> str:
+    url = reverse(f"admin:accounts_{model}_changelist")
+    return format_html('<a href="{}?q={}">show</a>', url, account)
+
+
+class CurrencyFilter(admin.SimpleListFilter):
+    title = parameter_name = "currency"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(code, code) for code in currencies_in_use(Account.objects.all())]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(currency=self.value()) if self.value() else queryset
+
+
+class AccountForm(forms.ModelForm):
+    class Meta:
+        model = Account
+        fields = ("currency", "balance")
+
+    balance = forms.IntegerField(
+        min_value=0,
+        max_value=ledger.MAX_MICRO_UNITS,
+        initial=0,
+        label="Balance in micro units",
+        help_text=MICRO_UNITS_HELP,
+        # The balance that the page showed travels with the form, so that saving it can tell
+        # what was typed from what a transfer has changed meanwhile.
+        show_hidden_initial=True,
+    )
+    reason = forms.CharField(
+        max_length=140, required=False, help_text="Why the balance is edited; kept in the ledger."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        currency = self.instance.currency
+        field = self.fields.get("currency")
+        if currency and isinstance(field, forms.ChoiceField):
+            # A withdrawn currency is still this account's.
+            offered = dict(currency_choices())
+            field.choices = list(({currency: currency} | offered).items())
+
+    def _get_validation_exclusions(self) -> set[str]:
+        # The field has checked its choices, and those of the model hold no withdrawn currency.
+        return super()._get_validation_exclusions() | {"currency"}  # type: ignore[misc]
+
+    def clean(self) -> dict[str, Any] | None:
+        shown = self.data.get(self.add_initial_prefix("balance"))
+        if self.instance.pk and shown is not None:
+            self.instance.balance_as_read = self.fields["balance"].clean(shown)
+        return super().clean()
+
+
+@admin.register(Account)
+class AccountAdmin(WalletAdmin):
+    form = AccountForm
+    list_display = ("id", "amount", "micro_units", "transfers", "entries")
+    list_filter = (CurrencyFilter,)
+    ordering = ("id",)
+    sortable_by = ("id",)
+    search_fields = ("id",)
+    search_help_text = "Number of the account"
+    id_fields = ("id",)
+
+    def get_fields(self, request: HttpRequest, obj: Account | None = None) -> tuple[str, ...]:
+        if obj is None:
+            return ("currency", "balance", "reason")
+        return ("currency", "amount", "balance", "reason", "transfers", "entries")
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Account | None = None
+    ) -> tuple[str, ...]:
+        used = obj is not None and Transfer.objects.touching([obj.pk]).exists()
+        return ("amount", "transfers", "entries", *(["currency"] if used else []))
+
+    @admin.display(description="Balance")
+    def amount(self, account: Account) -> str:
+        return in_units(account.balance, account.currency)
+
+    @admin.display(description="Micro units")
+    def micro_units(self, account: Account) -> int:
+        return account.balance
+
+    @admin.display(description="Transfers")
+    def transfers(self, account: Account) -> str:
+        return link_to_list("transfer", account.pk)
+
+    @admin.display(description="Entries")
+    def entries(self, account: Account) -> str:
+        return link_to_list("entry", account.pk)
+
+    def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
+        obj.save(by=acting_user(request), reason=form.cleaned_data["reason"])
+
+    def delete_model(self, request: HttpRequest, obj: Account) -> None:
+        obj.delete(by=acting_user(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        ledger.close_accounts(queryset, by=acting_user(request))
+
+
+class TransferListQuerySet(TransferQuerySet):
+    """Transfers as the admin lists them: the date links above the list do not read every row."""
+
+    def datetimes(self, field_name: str, kind: str, *args: Any, **kwargs: Any) -> Any:
+        """Return the years, months or days from the first transfer to the last.
+
+        Some may be without a transfer: to leave those out, each row would have to be read.
+        """
+        ends = self.aggregate(first=Min(field_name), last=Max(field_name))
+        if ends["first"] is None:
+            return []
+        first, last = localtime(ends["first"]).date(), localtime(ends["last"]).date()
+        # Every month has a first day, and only the link of a day shows the day.
+        first = first if kind == "day" else first.replace(day=1)
+        numbers = range(getattr(first, kind), getattr(last, kind) + 1)
+        return [first.replace(**{kind: number}) for number in numbers]
+
+
+class TransferForm(forms.ModelForm):
+    class Meta:
+        model = Transfer
+        fields = ("origin", "destination", "balance", "reference")
+        labels = {"origin": "From", "destination": "To", "balance": "Amount in micro units"}
+        help_texts = {"balance": MICRO_UNITS_HELP}
+
+    def clean(self) -> dict[str, Any] | None:
+        data = super().clean() or {}
+        if data.get("origin") and data.get("origin") == data.get("destination"):
+            # Said here in the ledger's words, because otherwise the form would name the
+            # database constraint.
+            self.add_error("destination", ledger.SameAccount())
+        return data
+
+
+@admin.register(Transfer)
+class TransferAdmin(WalletAdmin):
+    form = TransferForm
+    list_display = ("id", "date", "sender", "receiver", "amount", "state", "micro_units")
+    list_filter = ("cancelled", CurrencyFilter)
+    date_hierarchy = "date"
+    # By date, and not by number, so that the index of the date hierarchy also gives the order.
+    ordering = ("-date",)
+    sortable_by = ("id", "date")
+    search_fields = ("id",)
+    search_help_text = "Number of the transfer or of one of its accounts, or the whole reference"
+    id_fields = ("id", "origin", "destination")
+    text_field = "reference"
+    actions = ("cancel_selected",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Transfer]:
+        return TransferListQuerySet(Transfer).order_by(*self.ordering)
+
+    def get_fields(self, request: HttpRequest, obj: Transfer | None = None) -> tuple[str, ...]:
+        if obj is None:
+            return ("origin", "destination", "balance", "reference")
+        return (
+            *("id", "date", "origin", "destination", "amount", "micro_units", "reference"),
+            *("made_by", "state", "given_back_by", "cancelled_at"),
+        )
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Transfer | None = None
+    ) -> tuple[str, ...]:
+        computed = ("amount", "micro_units", "made_by", "state", "given_back_by", "cancelled_at")
+        return () if obj is None else computed
+
+    def formfield_for_foreignkey(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> forms.ModelChoiceField | None:
+        kwargs["widget"] = NumberSelect(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form = super().get_form(request, *args, **kwargs)
+        for name in form.base_fields.keys() & {"origin", "destination"}:
+            # Next to the accounts of a transfer, Django offers to edit and delete them.
+            widget = form.base_fields[name].widget
+            widget.can_add_related = widget.can_change_related = widget.can_delete_related = False
+        return form
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    @admin.display(description="From")
+    def sender(self, transfer: Transfer) -> str:
+        return link_to_account(transfer.origin_id)
+
+    @admin.display(description="To")
+    def receiver(self, transfer: Transfer) -> str:
+        return link_to_account(transfer.destination_id)
+
+    @admin.display(description="Amount")
+    def amount(self, transfer: Transfer) -> str:
+        return in_units(transfer.balance, transfer.currency)
+
+    @admin.display(description="Micro units")
+    def micro_units(self, transfer: Transfer) -> int:
+        return transfer.balance
+
+    @admin.display(description="Made by user")
+    def made_by(self, transfer: Transfer) -> str:
+        return link_to("auth_user", transfer.created_by_id)
+
+    @admin.display(description="Given back by user")
+    def given_back_by(self, transfer: Transfer) -> str:
+        return link_to("auth_user", transfer.cancelled_by_id)
+
+    def save_model(self, request: HttpRequest, obj: Transfer, form: Any, change: bool) -> None:
+        obj.created_by = acting_user(request)
+        obj.save()
+
+    @admin.display(description="State")
+    def state(self, transfer: Transfer) -> str:
+        return "cancelled" if transfer.cancelled else "booked"
+
+    @admin.action(description="Cancel selected transfers", permissions=["view"])
+    def cancel_selected(self, request: HttpRequest, transfers: QuerySet[Transfer]) -> None:
+        """Give the selected transfers back, oldest first, all or none."""
+        selected = list(transfers.order_by("id"))
+        try:
+            ledger.cancel(selected, by=acting_user(request))
+        except ledger.LedgerRefusal as refusal:
+            number = selected[refusal.index].pk
+            refusal.message = f"Nothing was cancelled. Transfer {number}: {refusal.message}"
+            raise
+        trail.cancelled(acting_user(request), selected)
+        LogEntry.objects.log_actions(str(request.user.pk), selected, CHANGE, "Cancelled.")
+        messages.success(request, f"{len(selected)} cancelled.")
+
+
+@admin.register(Entry)
+class EntryAdmin(ReadOnlyAdmin):
+    list_display = (
+        *("id", "of_account", "seq", "date", "kind", "change", "balance", "of_transfer"),
+        *("counterparty", "by_user", "reason"),
+    )
+    ordering = ("-id",)
+    sortable_by = ("id",)
+    search_fields = ("id",)
+    search_help_text = "Number of the account"
+    id_fields = ("account",)
+
+    def get_fields(self, request: HttpRequest, obj: Entry | None = None) -> tuple[str, ...]:
+        return (*self.list_display, "chained")
+
+    @admin.display(description="Account")
+    def of_account(self, entry: Entry) -> str:
+        return link_to_account(entry.account_id)
+
+    @admin.display(description="Transfer")
+    def of_transfer(self, entry: Entry) -> str:
+        return link_to("accounts_transfer", entry.transfer_id)
+
+    @admin.display(description="Amount")
+    def change(self, entry: Entry) -> str:
+        return in_units(entry.amount, entry.currency)
+
+    @admin.display(description="Balance after")
+    def balance(self, entry: Entry) -> str:
+        return in_units(entry.balance_after, entry.currency)
+
+    @admin.display(description="By user")
+    def by_user(self, entry: Entry) -> str:
+        return link_to("auth_user", entry.by_id)
+
+    @admin.display(description="Digest")
+    def chained(self, entry: Entry) -> str:
+        return bytes(entry.digest).hex()

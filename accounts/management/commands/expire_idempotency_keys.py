@@ -1,0 +1,25 @@
+"""Delete the idempotency keys that are older than IDEMPOTENCY_KEY_DAYS; run it once a day."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from accounts.models import IdempotencyKey
+
+AT_A_TIME = 10_000
+
+
+class Command(BaseCommand):
+    help = "Delete the idempotency keys that are older than IDEMPOTENCY_KEY_DAYS."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        oldest = timezone.now() - timedelta(days=settings.IDEMPOTENCY_KEY_DAYS)
+        expired = IdempotencyKey.objects.filter(created__lt=oldest).order_by("created")
+        total = 0
+        # In pieces, so that the server is never kept waiting for long.
+        while ids := list(expired.values_list("pk", flat=True)[:AT_A_TIME]):
+            total += IdempotencyKey.objects.filter(pk__in=ids).delete()[0]
+        self.stdout.write(f"{total} expired.")

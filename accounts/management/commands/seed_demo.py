@@ -1,0 +1,171 @@
+"""Fill the database with a believable world, through the ledger: for a demonstration, a load
+test, or a look at many rows.
+"""
+
+import random
+import time
+from collections import defaultdict
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import User
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from faker import Faker
+from tqdm import tqdm
+
+from accounts import ledger
+from accounts.models import Account, Transfer
+from login.models import Profile
+
+AT_A_TIME = 1000
+DEMO_PASSWORD = "demo"  # noqa: S105
+# How common each is, and what a usual opening balance is worth in it.
+CURRENCIES = {"ARS": (5, 900_000), "USD": (4, 1_000), "EUR": (3, 900), "BRL": (2, 5_000)}
+REFERENCES = (
+    *("", "", "", "rent", "groceries", "dinner", "a book", "school", "holidays", "gift"),
+    *("electricity", "water", "internet", "gym", "taxi", "concert tickets", "thank you!"),
+)
+CANCELLED_SHARE = 0.03
+
+
+class Command(BaseCommand):
+    help = (
+        "Add users, accounts and transfers that look like real ones. The same --seed gives the "
+        f"same world. In development everybody's password is {DEMO_PASSWORD!r}."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--users", type=int, default=50)
+        parser.add_argument("--accounts", type=int, default=100)
+        parser.add_argument("--transfers", type=int, default=1000)
+        parser.add_argument("--seed", type=int, default=1)
+        parser.add_argument("--force", action="store_true", help="also where DEBUG is off")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not (settings.DEBUG or options["force"]):
+            raise CommandError("This is a production server. With --force it is filled anyway.")
+        self.random = random.Random(options["seed"])  # noqa: S311  # a game, not a secret
+        self.faker = Faker(["es_AR", "en_US", "pt_BR"])
+        self.faker.seed_instance(options["seed"])
+
+        users = self.make_users(options["users"])
+        accounts = self.open_accounts(options["accounts"], users)
+        start = time.perf_counter()
+        self.send(options["transfers"], accounts)
+        rate = options["transfers"] / (time.perf_counter() - start)
+        self.stdout.write(
+            f"{len(users)} users, {len(accounts)} accounts, {options['transfers']} transfers "
+            f"({rate:.0f} a second)."
+        )
+
+    def make_users(self, number: int) -> list[User]:
+        # In production nobody can log in as somebody made up.
+        password = make_password(DEMO_PASSWORD if settings.DEBUG else None)
+        users = []
+        for serial in range(number):
+            first, last = self.faker.first_name(), self.faker.last_name()
+            name = f"demo-{self.faker.slug(first)}-{serial}"
+            users.append(
+                User(
+                    username=name,
+                    first_name=first,
+                    last_name=last,
+                    email=f"{name}@wallet.example",
+                    password=password,
+                )
+            )
+        if User.objects.filter(username__in=[user.username for user in users]).exists():
+            raise CommandError("The world of this seed is here already: take another --seed.")
+        users = User.objects.bulk_create(users, batch_size=AT_A_TIME)
+        profiles = [
+            Profile(
+                user=user,
+                cuit=f"20-{self.random.randrange(10**7, 10**8)}-{self.random.randrange(10)}",
+                phone=self.faker.numerify("+54 11 #### ####"),
+                company=self.faker.company()[:32],
+            )
+            for user in users
+        ]
+        Profile.objects.bulk_create(profiles, batch_size=AT_A_TIME)
+        return users
+
+    def open_accounts(self, number: int, users: list[User]) -> dict[Account, User | None]:
+        """Open accounts, give each to a user, and return them with their owners."""
+        weights = [weight for weight, _ in CURRENCIES.values()]
+        opened = []
+        for currency in self.random.choices(list(CURRENCIES), weights, k=number):
+            _, usual = CURRENCIES[currency]
+            units = round(self.random.lognormvariate(0, 1) * usual, 2)
+            opened.append(Account(currency=currency, balance=int(units * 100) * 10_000))
+        for batch in self.batches(opened, "accounts"):
+            ledger.open_accounts(batch, reason="demo")
+        if not users:
+            return dict.fromkeys(opened)
+        # Everybody gets one before anybody gets another.
+        owners: dict[Account, User | None] = {
+            account: users[index] if index < len(users) else self.random.choice(users)
+            for index, account in enumerate(opened)
+        }
+        access = Profile.accounts.through
+        profiles = dict(Profile.objects.filter(user__in=users).values_list("user_id", "pk"))
+        access.objects.bulk_create(
+            [
+                access(profile_id=profiles[owner.pk], account_id=account.pk)
+                for account, owner in owners.items()
+                if owner
+            ],
+            batch_size=AT_A_TIME,
+        )
+        return owners
+
+    def send(self, number: int, owners: dict[Account, User | None]) -> None:
+        """Book transfers that can be paid, and give a few back."""
+        by_currency = defaultdict(list)
+        for account in owners:
+            by_currency[account.currency].append(account)
+        kin = {code: accounts for code, accounts in by_currency.items() if len(accounts) > 1}
+        if number and not kin:
+            raise CommandError("Transfers need two accounts of one currency: raise --accounts.")
+        senders = [account for accounts in kin.values() for account in accounts]
+        balances: dict[int | None, int] = {account.pk: account.balance for account in senders}
+        for size in self.batches(range(number), "transfers"):
+            batch: list[Transfer] = []
+            while len(batch) < len(size):
+                origin = self.random.choice(senders)
+                destination = self.random.choice(kin[origin.currency])
+                # A whole number of cents, up to a third of what there is.
+                amount = int(balances[origin.pk] * self.random.random() / 3) // 10_000 * 10_000
+                if origin is destination or not amount:
+                    continue
+                balances[origin.pk] -= amount
+                balances[destination.pk] += amount
+                batch.append(
+                    Transfer(
+                        origin=origin,
+                        destination=destination,
+                        balance=amount,
+                        reference=self.random.choice(REFERENCES),
+                        created_by=owners[origin],
+                    )
+                )
+            ledger.post(batch)
+            regretted = []
+            for transfer in batch:
+                sender, receiver = transfer.origin_id, transfer.destination_id
+                if (
+                    self.random.random() < CANCELLED_SHARE
+                    and balances[receiver] >= transfer.balance
+                ):
+                    balances[receiver] -= transfer.balance
+                    balances[sender] += transfer.balance
+                    regretted.append(transfer)
+            ledger.cancel(regretted)
+
+    def batches(self, items: Any, unit: str) -> Any:
+        """Pieces of `items`, with a bar that shows how far it has come where somebody looks."""
+        with tqdm(total=len(items), unit=f" {unit}", disable=None) as bar:
+            for start in range(0, len(items), AT_A_TIME):
+                piece = items[start : start + AT_A_TIME]
+                yield piece
+                bar.update(len(piece))

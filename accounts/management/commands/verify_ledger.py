@@ -1,0 +1,112 @@
+"""`manage.py verify_ledger`: what it proves is said in `accounts.verification`."""
+
+import json
+import os
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from accounts.verification import (
+    Head,
+    Verification,
+    as_text,
+    estimated_entries,
+    read_heads,
+    snapshot,
+)
+
+DISCREPANCIES, BAD_FILE = 1, 2
+
+
+class Command(BaseCommand):
+    help = (
+        "Prove that the entries of the ledger explain every balance and every transfer. The "
+        "server may go on meanwhile: what is proved is the moment at which this began. Prints "
+        "each discrepancy on one line, and exits 1 when there is any."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+        parser.add_argument(
+            "--heads",
+            type=Path,
+            metavar="FILE",
+            help="check that the entries recorded in FILE are still there, then, if everything "
+            "verified, record in it the last entry of each account; kept where nobody who can "
+            "change the database can change it, it shows what was cut off or written anew",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        started = time.monotonic()
+        path = options["heads"] and options["heads"].resolve()
+        recorded = _checked_heads(path) if path and path.exists() else iter(())
+        as_json = options["json"]
+        discrepancies = 0
+        if as_json:
+            self.stdout.write('{"discrepancies": [')
+        with _recording(path) as keep, snapshot():
+            # Nothing is shown where nobody watches: None disables it unless on a terminal.
+            bar = tqdm(total=estimated_entries(), unit=" entries", leave=False, disable=None)
+            with bar:
+                verification = Verification(recorded, keep, bar.update)
+                for discrepancy in verification.run():
+                    line = str(discrepancy)
+                    if as_json:
+                        line = json.dumps(discrepancy._asdict(), default=as_text)
+                        line = f",{line}" if discrepancies else line
+                    discrepancies += 1
+                    with bar.external_write_mode():
+                        self.stdout.write(line)
+            counts = {
+                "accounts": verification.accounts,
+                "entries": verification.entries,
+                "transfers": verification.transfers,
+                "discrepancies": discrepancies,
+            }
+            seconds = round(time.monotonic() - started, 3)
+            if as_json:
+                rest = {"counts": counts, "totals": verification.totals, "seconds": seconds}
+                self.stdout.write(f"], {json.dumps(rest)[1:]}")
+            else:
+                found = ", ".join(f"{number} {name}" for name, number in counts.items())
+                self.stdout.write(f"{found} in {seconds} s.")
+            if discrepancies:
+                sys.exit(DISCREPANCIES)
+
+
+def _checked_heads(path: Path) -> Iterator[Head]:
+    """The heads in a file that has been read to its end once and found good."""
+    try:
+        for _ in read_heads(path):
+            pass
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{path}: {error}", returncode=BAD_FILE) from error
+    return read_heads(path)
+
+
+@contextmanager
+def _recording(path: Path | None) -> Iterator[Callable[[Head], object]]:
+    """Yield what writes heads; they take the place of the file at once, if nothing is raised."""
+    if path is None:
+        yield lambda head: None
+        return
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        file = new.open("x", encoding="ascii")
+    except OSError as error:
+        raise CommandError(f"{new}: {error.strerror}", returncode=BAD_FILE) from error
+    try:
+        with file:
+            yield lambda head: file.write(f"{head}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -1,0 +1,8 @@
+from django.db import migrations
+
+from accounts import append_only
+
+
+class Migration(migrations.Migration):
+    dependencies = [("accounts", "0003_open_the_ledger")]
+    operations = [migrations.RunPython(append_only.install, append_only.remove)]

@@ -1,0 +1,479 @@
+"""Accounts and the transfers between them.
+
+The balance of an account and every field of a transfer change through `accounts.ledger` alone.
+What Django offers beside `save()` and `delete()` is either routed there or refused here.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn, Self
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Case, F, Q, When
+
+from accounts import ledger
+from accounts.chain import GENESIS, digest_of
+from accounts.currencies import currencies_in_use, currency_choices, in_units
+from almaFintech.querysets import BranchedQuerySet
+
+STATEMENT_COLUMNS = (
+    "seq",
+    "date",
+    "kind",
+    "transfer",
+    "counterparty",
+    "reference",
+    "amount",
+    "balance_after",
+)
+
+# Each account is two branches of the statement for a page, and each of them costs time to write
+# and to plan, so that for many accounts one condition on all transfers is quicker.
+MOST_BRANCHED_ACCOUNTS = 8
+
+
+def number_of(model: type[models.Model]) -> "models.ForeignKey[Any, Any]":
+    """A reference that keeps its number when the row it points to is deleted."""
+    return models.ForeignKey(
+        model,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        editable=False,
+        related_name="+",
+    )
+
+
+class AccountQuerySet(BranchedQuerySet["Account"]):
+    def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """Accounts that `user` may see: all for staff, else those in the user's profile."""
+        if getattr(user, "is_staff", False):
+            return self
+        return self.filter(profile__user=user.pk)
+
+    def branches_by(self, ordering: Sequence[str]) -> Sequence[Self]:
+        if ordering[0].lstrip("-") == "balance":
+            # The index has the balances in order within each currency.
+            return [self.filter(currency=it) for it in currencies_in_use(Account.objects.all())]
+        return self.branches
+
+    def biggest(self) -> Self:
+        """The accounts with the highest balance of their currency; all of them on a tie."""
+        # From the top of one currency to the top of the next: the others are not read.
+        tops = self.order_by("-currency", "-balance").values_list("currency", "balance")
+        matches = []
+        top = tops.first()
+        while top is not None:
+            currency, balance = top
+            matches.append(Q(currency=currency, balance=balance))
+            top = tops.filter(currency__lt=currency).first()
+        if not matches:
+            return self.none()
+        accounts = self.filter(Q(*matches, _connector=Q.OR))
+        accounts.branches = [self.filter(match) for match in matches]
+        return accounts
+
+    def delete(self, *, by: User | None = None) -> tuple[int, dict[str, int]]:
+        return ledger.close_accounts(self, by=by)
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def bulk_create(  # type: ignore[override]
+        self, objs: Iterable["Account"], *args: Any, **options: Any
+    ) -> list["Account"]:
+        ledger.refuse_options("bulk_create()", args, options)
+        return ledger.open_accounts(objs)
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise ledger.SideDoor("update() skips the ledger: change the account and save() it.")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ledger.SideDoor("bulk_update() skips the ledger: save() each account.")
+
+
+class Account(models.Model):
+    """A balance in one currency.
+
+    Attributes:
+        id: number of the account.
+        currency: ISO 4217 code; fixed once the account has transfers.
+        balance: micro units of the currency (1 USD = 1_000_000), from 0 to 2**63 - 1.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    currency = models.CharField(max_length=3, choices=currency_choices)
+    balance = models.BigIntegerField(
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(ledger.MAX_MICRO_UNITS)],
+        help_text="Micro units: 1 000 000 is one unit of the currency.",
+    )
+
+    # The head of the account's chain of entries. It is kept here, and not looked up, because
+    # the row is locked anyway and a look-up beside a lock could read what the lock waited for.
+    last_seq = models.BigIntegerField(default=0, editable=False)
+    last_date = models.DateTimeField(null=True, editable=False)
+    last_digest = models.BinaryField(max_length=32, default=GENESIS)
+
+    objects = models.Manager.from_queryset(AccountQuerySet)()
+
+    class Meta:
+        ordering = ("id",)
+        # The order of balances within a currency, and the biggest account of each.
+        indexes = [
+            models.Index(fields=["currency", "balance", "id"], name="account_currency_balance_id")
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(balance__gte=0), name="account_balance_not_negative")
+        ]
+
+    # The balance this object was read with, against which save() tells whether it was edited
+    # and whether a transfer has landed since. None while the balance was not read.
+    balance_as_read: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.pk} ({self.currency})"
+
+    def save(self, *args: Any, by: User | None = None, reason: str = "", **options: Any) -> None:
+        """Open a new account, or edit this one through `ledger.edit_account`.
+
+        `by` and `reason` go to the entries. Raises `ledger.BalanceChanged` when the balance was
+        edited here and changed by somebody else since it was read, and `ledger.CurrencyFixed`
+        when transfers hold the currency.
+        """
+        if self._state.adding:
+            ledger.open_accounts([self], by=by, reason=reason)
+        else:
+            ledger.edit_account(self, options.get("update_fields"), by=by, reason=reason)
+
+    def delete(
+        self, *args: Any, by: User | None = None, **options: Any
+    ) -> tuple[int, dict[str, int]]:
+        return ledger.close_accounts([self], by=by)
+
+    @classmethod
+    def from_db(cls, *args: Any, **options: Any) -> Self:
+        account = super().from_db(*args, **options)
+        account.balance_as_read = account.__dict__.get("balance")
+        return account
+
+    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
+        super().refresh_from_db(*args, **kwargs)
+        self.balance_as_read = self.__dict__.get("balance")
+
+
+class TransferQuerySet(BranchedQuerySet["Transfer"]):
+    # Accounts of which every one of these transfers touches one at least; empty when that is not
+    # known. Forgotten like the branches, because a union would not keep it true.
+    accounts: frozenset[int] = frozenset()
+
+    def touching(self, accounts: Iterable[int]) -> Self:
+        """Transfers from or to one of `accounts`, given by id."""
+        # A list of ids, unlike a subquery, lets the database use the index of each direction.
+        ids = frozenset(accounts)
+        if self.accounts and self.accounts <= ids:
+            return self
+        transfers = self.filter(Q(origin__in=ids) | Q(destination__in=ids))
+        transfers.accounts = ids
+        if len(ids) <= MOST_BRANCHED_ACCOUNTS:
+            transfers.branches = [
+                self.filter(**{end: id}) for id in sorted(ids) for end in ("origin", "destination")
+            ]
+        return transfers
+
+    def sent_by(self, account: int) -> Self:
+        transfers = self.filter(origin=account)
+        transfers.accounts = frozenset([account])
+        return transfers
+
+    def received_by(self, account: int) -> Self:
+        transfers = self.filter(destination=account)
+        transfers.accounts = frozenset([account])
+        return transfers
+
+    def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
+        """Transfers that `user` may see: all for staff, else those of the user's accounts."""
+        if getattr(user, "is_staff", False):
+            return self
+        return self.touching(Account.objects.visible_to(user).values_list("id", flat=True))
+
+    def delete(self, *, by: User | None = None) -> tuple[int, dict[str, int]]:
+        """Cancel these transfers, all or none; the rows stay."""
+        ledger.cancel(self, by=by)
+        return 0, {}
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def bulk_create(  # type: ignore[override]
+        self, objs: Iterable["Transfer"], *args: Any, **options: Any
+    ) -> list["Transfer"]:
+        ledger.refuse_options("bulk_create()", args, options)
+        return ledger.post(objs)
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise ledger.SideDoor("A booked transfer does not change: delete() gives it back.")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self.update()
+
+
+class CascadeQuerySet(models.QuerySet["Transfer"]):
+    """What Django itself uses; the one change it may make is to forget a deleted account."""
+
+    def update(self, **kwargs: Any) -> int:
+        if kwargs not in ({"origin": None}, {"destination": None}):
+            raise ledger.SideDoor("A booked transfer does not change: delete() gives it back.")
+        return super().update(**kwargs)
+
+
+class Transfer(models.Model):
+    """An amount moved from one account to another of the same currency.
+
+    Attributes:
+        id: number of the transfer.
+        date: when it was booked.
+        origin: account that paid; null once that account is deleted.
+        destination: account that received; null once that account is deleted.
+        currency: ISO 4217 code of both accounts.
+        balance: micro units moved, at least 1.
+        cancelled: whether the amount was given back.
+        reference: the sender's own words.
+        created_by, cancelled_by: users who did it; the number stays when the user is deleted.
+        cancelled_at: when it was given back; null, too, where that was before the ledger.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    date = models.DateTimeField(auto_now_add=True)
+    origin = models.ForeignKey(
+        Account,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="out_transfers",
+        db_index=False,
+    )
+    destination = models.ForeignKey(
+        Account,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="in_transfers",
+        db_index=False,
+    )
+    currency = models.CharField(max_length=3, choices=currency_choices, editable=False)
+    balance = models.PositiveBigIntegerField(
+        default=0,
+        validators=[MinValueValidator(1), MaxValueValidator(ledger.MAX_MICRO_UNITS)],
+        help_text="Micro units: 1 000 000 is one unit of the currency.",
+    )
+    cancelled = models.BooleanField(default=False, editable=False)
+    reference = models.CharField(max_length=140, blank=True, default="")
+    created_by = number_of(User)
+    cancelled_by = number_of(User)
+    cancelled_at = models.DateTimeField(null=True, editable=False)
+
+    objects = models.Manager.from_queryset(TransferQuerySet)()
+    cascades = models.Manager.from_queryset(CascadeQuerySet)()
+
+    class Meta:
+        ordering = ("-id",)
+        base_manager_name = "cascades"
+        # The lists are by date, so each index that ends in it gives rows in the order of the list
+        # and any period of them. Every index is written with every transfer: add none lightly.
+        indexes = [
+            models.Index(fields=["date", "id"], name="transfer_date_id"),
+            models.Index(fields=["origin", "date", "id"], name="transfer_origin_date_id"),
+            models.Index(fields=["destination", "date", "id"], name="transfer_destination_date_id"),
+            models.Index(fields=["currency", "balance"], name="transfer_currency_balance"),
+            models.Index(
+                fields=["reference", "date", "id"],
+                condition=~Q(reference=""),
+                name="transfer_reference_date_id",
+            ),
+            models.Index(
+                fields=["date", "id"], condition=Q(cancelled=True), name="transfer_cancelled"
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(balance__gt=0, balance__lte=ledger.MAX_MICRO_UNITS),
+                name="transfer_balance_positive",
+            ),
+            models.CheckConstraint(
+                condition=~Q(origin=F("destination")), name="transfer_accounts_differ"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk}: {in_units(self.balance, self.currency)}"
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Book a new transfer and move the balances, or confirm that a booked one is unchanged.
+
+        Raises a `Refusal` of `accounts.ledger`, and then nothing has moved.
+        """
+        if self._state.adding:
+            ledger.post([self])
+        else:
+            ledger.confirm(self)
+
+    def delete(
+        self, *args: Any, by: User | None = None, **options: Any
+    ) -> tuple[int, dict[str, int]]:
+        """Give the amount back and keep the row, with `cancelled` set.
+
+        Raises a `Refusal` of `accounts.ledger`, and then nothing has moved.
+        """
+        ledger.cancel([self], by=by)
+        return 0, {}
+
+
+class EntryQuerySet(models.QuerySet["Entry"]):
+    def of(self, account: int) -> Self:
+        """The entries of an account, oldest first."""
+        return self.filter(account=account).order_by("seq")
+
+    def latest_state(self) -> "Entry | None":
+        """The last of these entries of one account, by one look-up in the index."""
+        return self.order_by("-date", "-seq").first()
+
+    def lines(self) -> "models.QuerySet[Entry, dict[str, Any]]":
+        """These entries as the lines of a statement, dictionaries of `STATEMENT_COLUMNS`."""
+        # What a transfer is for stands with the transfer, why a balance was edited stands here.
+        told = Case(When(transfer=None, then=F("reason")), default=F("transfer__reference"))
+        return self.annotate(reference=told).values(*STATEMENT_COLUMNS)
+
+    def delete(self, *args: Any, **options: Any) -> NoReturn:
+        raise ledger.SideDoor("Entries are kept for good: save() a new state of the account.")
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        self.delete()
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self.delete()
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ledger.SideDoor("Entries are written by the ledger: save() accounts and transfers.")
+
+
+class Entry(models.Model):
+    """One change of one balance, written once and kept for good.
+
+    Attributes:
+        account: account whose balance changed; the number stays when the account is deleted.
+        seq: 1, 2, 3 ... within the account.
+        kind: what changed the balance.
+        transfer: the transfer that was booked or cancelled; null for the other kinds.
+        counterparty: number of the transfer's other account.
+        currency: ISO 4217 code of `amount`.
+        amount: signed change in micro units.
+        balance_after: balance of the account after it, in micro units.
+        date: when it was written; never before an earlier entry of the account.
+        by: user who did it; null where no user is known.
+        reason: why, in the words of whoever edited a balance.
+        digest: link of the account's hash chain, see `accounts.chain`.
+    """
+
+    class Kind(models.TextChoices):
+        OPENING = "opening"
+        TRANSFER = "transfer"
+        CANCELLATION = "cancellation"
+        ADJUSTMENT = "adjustment"
+        CLOSING = "closing"
+
+    id = models.BigAutoField(primary_key=True)
+    account = models.ForeignKey(
+        Account,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="entries",
+    )
+    seq = models.BigIntegerField()
+    transfer = models.ForeignKey(
+        Transfer, on_delete=models.PROTECT, null=True, db_index=False, related_name="entries"
+    )
+    counterparty = models.BigIntegerField(null=True)
+    amount = models.BigIntegerField()
+    balance_after = models.BigIntegerField()
+    by = number_of(User)
+    date = models.DateTimeField()
+    kind = models.CharField(max_length=12, choices=Kind)
+    currency = models.CharField(max_length=3)
+    reason = models.CharField(max_length=140, blank=True, default="")
+    digest = models.BinaryField(max_length=32)
+
+    objects = models.Manager.from_queryset(EntryQuerySet)()
+
+    class Meta:
+        ordering = ("id",)
+        verbose_name_plural = "entries"
+        # The balance at a moment, and the period of a statement.
+        indexes = [models.Index(fields=["account", "date", "seq"], name="entry_account_date")]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "seq"], name="entry_account_seq"),
+            models.CheckConstraint(condition=Q(seq__gte=1), name="entry_seq_positive"),
+            models.CheckConstraint(
+                condition=Q(balance_after__gte=0), name="entry_balance_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_id}/{self.seq}: {in_units(self.amount, self.currency)}"
+
+    def save(self, *args: Any, **options: Any) -> NoReturn:
+        raise ledger.SideDoor("Entries are written by the ledger: save() accounts and transfers.")
+
+    def delete(self, *args: Any, **options: Any) -> NoReturn:
+        raise ledger.SideDoor("Entries are kept for good: save() a new state of the account.")
+
+    def digest_after(self, previous: bytes) -> bytes:
+        """The digest that belongs to this entry when `previous` is the one before it."""
+        return digest_of(
+            previous,
+            self.account_id,
+            self.seq,
+            self.kind,
+            self.transfer_id,
+            self.counterparty,
+            self.currency,
+            self.amount,
+            self.balance_after,
+            self.date,
+            self.by_id,
+            self.reason,
+        )
+
+
+class IdempotencyKey(models.Model):
+    """A request that succeeded, and its answer, kept for those who send it again.
+
+    Attributes:
+        user: whose key it is.
+        key: what the client sent as `Idempotency-Key`.
+        key_digest: SHA-256 of the key in hexadecimal digits. The unique index is on this one,
+            because some databases take "A" and "a" for the same text.
+        fingerprint: SHA-256 of the request.
+        status, body: the answer; null and empty only inside the transaction that makes it.
+        created: when, which decides when it expires.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    key_digest = models.CharField(max_length=64)
+    fingerprint = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.TextField(default="")
+    created = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "key_digest"], name="one_key_per_user")
+        ]
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,101 @@
+"""What happened on an account: its entries of a period, as JSON in pages or as CSV in a stream."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rest_framework.renderers import JSONRenderer
+
+from accounts.models import STATEMENT_COLUMNS, Account, Entry, EntryQuerySet
+
+# Characters by which a spreadsheet tells a formula (OWASP, "CSV Injection").
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+ROWS_AT_A_TIME = 1000
+
+
+class Statement:
+    """The entries of an account from `start` (included; None: from its opening) to `end` (not).
+
+    Entries are never written before an existing one, so the period is a range of `seq`: two
+    index look-ups find its ends, and with them the balances.
+    """
+
+    def __init__(self, account: Account, start: datetime | None, end: datetime) -> None:
+        entries = Entry.objects.filter(account=account.pk)
+        self.account = account
+        self.start = start
+        self.end = end
+        before = entries.filter(date__lt=start).latest_state() if start else None
+        last = entries.filter(date__lt=end).latest_state()
+        self.opening_balance = before.balance_after if before else 0
+        self.closing_balance = last.balance_after if last else 0
+        self.after = before.seq if before else 0
+        self.until = last.seq if last else 0
+
+    def entries(self) -> EntryQuerySet:
+        """The entries, oldest first."""
+        return Entry.objects.of(self.account.pk).filter(seq__gt=self.after, seq__lte=self.until)
+
+    def json(self, page: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
+        """The statement with one page of its entries; the balances are of the whole period."""
+        return {
+            "account": self.account.pk,
+            "currency": self.account.currency,
+            "from": self.start,
+            "to": self.end,
+            "opening_balance": self.opening_balance,
+            "closing_balance": self.closing_balance,
+            "entries": page,
+        }
+
+    def csv(self) -> Iterator[str]:
+        """The lines of the statement as CSV (RFC 4180): a header, the entries, a total.
+
+        Entries do not change, so reading them piece by piece gives one consistent whole, in
+        constant memory.
+        """
+        line = csv.writer(Echo()).writerow
+        yield line(STATEMENT_COLUMNS)
+        total, seq = 0, self.after
+        while rows := list(self.entries().filter(seq__gt=seq).lines()[:ROWS_AT_A_TIME]):
+            for row in rows:
+                total += row["amount"]
+                row["date"] = iso(row["date"])
+                row["reference"] = harmless(row["reference"])
+                yield line(row[column] for column in STATEMENT_COLUMNS)
+            seq = rows[-1]["seq"]
+        yield line(["total", iso(self.end), "", "", "", "", total, self.closing_balance])
+
+
+class CSVRenderer(JSONRenderer):
+    """Lets clients ask for CSV. The statement streams by itself; an error is told as JSON."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        if renderer_context:
+            renderer_context["response"]["Content-Type"] = JSONRenderer.media_type
+        return super().render(data, JSONRenderer.media_type, renderer_context)
+
+
+class Echo:
+    """A file that hands back what is written to it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def harmless(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -1,0 +1,680 @@
+"""Accounts and transfers in the admin."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts import ledger
+from accounts.currencies import in_units
+from accounts.models import Account, Entry, Transfer
+from almaFintech.admin import BoundedPaginator
+
+MAX = 2**63 - 1
+ACCOUNTS = "/admin/accounts/account/"
+TRANSFERS = "/admin/accounts/transfer/"
+AUTOCOMPLETE = "/admin/autocomplete/?app_label=accounts&model_name=transfer&field_name=origin&term="
+
+
+@pytest.fixture
+def staff(boss):
+    client = Client()
+    client.force_login(boss.user)
+    return client
+
+
+def messages(response):
+    return [str(message) for message in response.context["messages"]]
+
+
+def form(response):
+    return response.context["adminform"].form
+
+
+def send(staff, origin, destination, amount):
+    data = {"origin": origin, "destination": destination, "balance": amount}
+    return staff.post(f"{TRANSFERS}add/", data, follow=True)
+
+
+def act(staff, path, action, *rows, **data):
+    data = {"action": action, "_selected_action": [row.pk for row in rows], **data}
+    return staff.post(path, data, follow=True)
+
+
+def booked(person, other, amount=1):
+    return Transfer.objects.get(pk=person.send(other.account, amount).json()["id"])
+
+
+def listed(response):
+    return [row.pk for row in response.context["cl"].result_list]
+
+
+# --- Accounts ----------------------------------------------------------------------------
+
+
+def test_an_account_opens_with_a_currency_and_a_balance(staff):
+    response = staff.post(f"{ACCOUNTS}add/", {"currency": "EUR", "balance": "2500000"})
+
+    assert response.status_code == 302
+    assert [*Account.objects.values_list("currency", "balance")] == [("EUR", 2_500_000)]
+
+
+@pytest.mark.parametrize(
+    ("currency", "balance"),
+    [("USD", "-1"), ("USD", "1.5"), ("USD", ""), ("USD", MAX + 1), ("HRK", 1), ("XTS", 1), ("", 1)],
+)
+def test_an_account_that_may_not_be_is_refused_in_the_form(staff, currency, balance):
+    response = staff.post(f"{ACCOUNTS}add/", {"currency": currency, "balance": balance})
+
+    assert response.status_code == 200
+    assert form(response).errors
+    assert form(response)["balance"].value() == str(balance)
+    assert not Account.objects.exists()
+
+
+def test_the_currency_can_change_before_the_first_transfer(staff, alice):
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+    staff.post(path, {"currency": "EUR", "balance": 1_000_000, "initial-balance": 1_000_000})
+
+    alice.account.refresh_from_db()
+    assert (alice.account.currency, alice.balance) == ("EUR", 1_000_000)
+
+
+def test_the_currency_is_read_only_after_the_first_transfer(staff, alice, bob):
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+    assert 'name="currency"' in staff.get(path).content.decode()
+    alice.send(bob.account, 1)
+
+    assert 'name="currency"' not in staff.get(path).content.decode()
+    staff.post(path, {"currency": "EUR", "balance": 999_999, "initial-balance": 999_999})
+    alice.account.refresh_from_db()
+    assert (alice.account.currency, alice.balance) == ("USD", 999_999)
+
+
+def test_an_account_in_a_withdrawn_currency_can_be_edited(staff):
+    account = Account.objects.create(currency="HRK", balance=5)
+    path = f"{ACCOUNTS}{account.pk}/change/"
+
+    assert form(staff.get(path))["currency"].value() == "HRK"
+    response = staff.post(path, {"currency": "HRK", "balance": 7, "initial-balance": 5})
+
+    assert response.status_code == 302
+    account.refresh_from_db()
+    assert (account.currency, account.balance) == ("HRK", 7)
+
+
+def test_an_edited_balance_is_written(staff, alice):
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+    data = {"currency": "USD", "balance": 2_000_000, "initial-balance": 1_000_000}
+
+    assert staff.post(path, data).status_code == 302
+    assert alice.balance == 2_000_000
+
+
+def test_an_edit_does_not_overwrite_a_transfer_that_came_after_the_page(staff, alice, bob):
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+    page = staff.get(path).content.decode()
+    shown = re.search(r'name="initial-balance" value="(\d+)"', page)[1]
+    alice.send(bob.account, 300_000)
+
+    response = staff.post(path, {"balance": 5_000_000, "initial-balance": shown}, follow=True)
+
+    assert messages(response) == ["The balance has changed since it was read: read it again"]
+    assert form(response)["balance"].value() == 700_000
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_the_balance_first_shown_is_remembered_while_the_form_is_corrected(staff, alice, bob):
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+    alice.send(bob.account, 300_000)
+
+    response = staff.post(path, {"balance": -1, "initial-balance": 1_000_000})
+    shown = re.search(r'name="initial-balance" value="(\d+)"', response.content.decode())[1]
+    response = staff.post(path, {"balance": 5_000_000, "initial-balance": shown}, follow=True)
+
+    assert messages(response) == ["The balance has changed since it was read: read it again"]
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_saving_an_untouched_balance_does_not_restore_it(staff, alice, bob):
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+    alice.send(bob.account, 300_000)
+
+    response = staff.post(path, {"balance": 1_000_000, "initial-balance": 1_000_000})
+
+    assert response.status_code == 302
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+@pytest.mark.parametrize("shown", ["", "abc", "-1", str(MAX + 1)])
+def test_a_mangled_initial_balance_changes_nothing(staff, alice, shown):
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+    response = staff.post(path, {"currency": "USD", "balance": 5, "initial-balance": shown})
+
+    assert response.status_code == 200
+    assert form(response).errors
+    assert alice.balance == 1_000_000
+
+
+def test_deleting_an_account_keeps_its_transfers(staff, alice, bob):
+    transfer = booked(alice, bob)
+    path = f"{ACCOUNTS}{alice.account.pk}/delete/"
+
+    assert staff.get(path).status_code == 200
+    assert staff.post(path, {"post": "yes"}).status_code == 302
+
+    transfer.refresh_from_db()
+    assert (transfer.origin, transfer.destination) == (None, bob.account)
+    assert [*Account.objects.all()] == [bob.account]
+    assert ">deleted<" in staff.get(TRANSFERS).content.decode()
+
+
+def test_deleting_accounts_in_bulk_keeps_their_transfers(staff, alice, bob):
+    transfer = booked(alice, bob)
+
+    response = act(staff, ACCOUNTS, "delete_selected", alice.account, bob.account)
+    assert Account.objects.count() == 2, "the first request only asks"
+    assert "Are you sure" in response.content.decode()
+    act(staff, ACCOUNTS, "delete_selected", alice.account, bob.account, post="yes")
+
+    transfer.refresh_from_db()
+    assert (transfer.origin, transfer.destination) == (None, None)
+    assert not Account.objects.exists()
+
+
+def test_an_account_leads_to_its_transfers(staff, alice, bob):
+    transfer = booked(alice, bob)
+    link = f'<a href="{TRANSFERS}?q={alice.account.pk}">'
+
+    assert link in staff.get(ACCOUNTS).content.decode()
+    assert link in staff.get(f"{ACCOUNTS}{alice.account.pk}/change/").content.decode()
+    assert transfer.pk in listed(staff.get(f"{TRANSFERS}?q={alice.account.pk}"))
+
+
+# --- Booking a transfer ------------------------------------------------------------------
+
+
+def test_a_transfer_moves_the_money(staff, alice, bob):
+    response = send(staff, alice.account.pk, bob.account.pk, 300_000)
+
+    transfer = Transfer.objects.get()
+    assert (transfer.origin, transfer.destination) == (alice.account, bob.account)
+    assert (transfer.balance, transfer.currency, transfer.cancelled) == (300_000, "USD", False)
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+    assert "was added successfully" in messages(response)[0]
+
+
+def test_an_overdraft_is_a_message_and_keeps_what_was_typed(staff, alice, bob):
+    response = send(staff, alice.account.pk, bob.account.pk, 1_000_001)
+
+    assert messages(response) == ["Origin account has insufficient funds"]
+    typed = {name: str(form(response)[name].value()) for name in form(response).fields}
+    assert typed == {
+        "origin": str(alice.account.pk),
+        "destination": str(bob.account.pk),
+        "balance": "1000001",
+        "reference": "",
+    }
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert not Transfer.objects.exists()
+
+
+def test_different_currencies_are_refused(staff, alice, bob):
+    euros = bob.open_account(0, "EUR")
+    response = send(staff, alice.account.pk, euros.pk, 1)
+
+    assert messages(response) == ["Origin currency must match destination currency"]
+    assert form(response)["destination"].value() == str(euros.pk)
+    assert alice.balance == 1_000_000
+    assert not Transfer.objects.exists()
+
+
+def test_an_account_cannot_hold_more_than_its_column(staff, alice, bob):
+    full = bob.open_account(MAX)
+    response = send(staff, alice.account.pk, full.pk, 1)
+
+    assert messages(response) == ["Destination account cannot hold that much"]
+    assert alice.balance == 1_000_000
+    assert not Transfer.objects.exists()
+
+
+def test_a_transfer_to_oneself_is_refused(staff, alice):
+    response = send(staff, alice.account.pk, alice.account.pk, 1)
+
+    assert form(response).errors == {
+        "destination": ["Origin and destination must be different accounts"]
+    }
+    assert alice.balance == 1_000_000
+    assert not Transfer.objects.exists()
+
+
+@pytest.mark.parametrize("amount", [0, -1, MAX + 1, "9" * 5000, "1.5", "abc", "", "1\0"])
+def test_an_amount_that_is_none_is_refused(staff, alice, bob, amount):
+    response = send(staff, alice.account.pk, bob.account.pk, amount)
+
+    assert [*form(response).errors] == ["balance"]
+    assert form(response)["balance"].value() == str(amount)
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert not Transfer.objects.exists()
+
+
+@pytest.mark.parametrize("number", ["", "0", "-1", "abc", "1.5", "9" * 30, "9" * 5000, "\0"])
+@pytest.mark.parametrize("side", ["origin", "destination"])
+def test_an_account_that_is_not_there_is_refused(staff, alice, side, number):
+    sides = {"origin": alice.account.pk, "destination": alice.account.pk, side: number}
+    response = send(staff, **sides, amount=1)
+
+    assert [*form(response).errors] == [side]
+    assert alice.balance == 1_000_000
+    assert not Transfer.objects.exists()
+
+
+def test_an_account_deleted_meanwhile_is_a_message(staff, alice, bob, monkeypatch):
+    # The form has found the account, and somebody deletes it before the ledger locks it.
+    save_model = "accounts.admin.TransferAdmin.save_model"
+    monkeypatch.setattr(
+        save_model, lambda self, request, obj, *args: (bob.account.delete(), obj.save())
+    )
+    response = send(staff, alice.account.pk, bob.account.pk, 1)
+
+    assert messages(response) == ["Destination account does not exist"]
+    assert alice.balance == 1_000_000
+    assert not Transfer.objects.exists()
+
+
+# --- A booked transfer -------------------------------------------------------------------
+
+
+def test_a_booked_transfer_is_read_only(staff, alice, bob):
+    transfer = booked(alice, bob, 1_250_000 - 1_000_000)
+    path = f"{TRANSFERS}{transfer.pk}/change/"
+    page = staff.get(path).content.decode()
+
+    assert "0.25\N{NO-BREAK SPACE}USD" in page
+    assert 'name="balance"' not in page
+    assert 'name="_save"' not in page
+    assert staff.post(path, {"balance": 1, "cancelled": "on"}).status_code == 403
+    transfer.refresh_from_db()
+    assert (transfer.balance, transfer.cancelled) == (250_000, False)
+
+
+def test_a_booked_transfer_cannot_be_deleted(staff, alice, bob):
+    transfer = booked(alice, bob)
+    path = f"{TRANSFERS}{transfer.pk}/delete/"
+
+    assert staff.get(path).status_code == 403
+    assert staff.post(path, {"post": "yes"}).status_code == 403
+    assert path not in staff.get(f"{TRANSFERS}{transfer.pk}/change/").content.decode()
+    assert "delete_selected" not in staff.get(TRANSFERS).content.decode()
+    response = act(staff, TRANSFERS, "delete_selected", transfer, post="yes")
+    assert messages(response) == ["No action selected."]
+    transfer.refresh_from_db()
+    assert not transfer.cancelled
+    assert (alice.balance, bob.balance) == (999_999, 1)
+
+
+# --- Cancelling --------------------------------------------------------------------------
+
+
+def test_cancelling_gives_the_money_back(staff, alice, bob):
+    transfers = [booked(alice, bob, 300_000), booked(alice, bob, 200_000)]
+    response = act(staff, TRANSFERS, "cancel_selected", *transfers)
+
+    assert messages(response) == ["2 cancelled."]
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert [*Transfer.objects.values_list("cancelled", flat=True)] == [True, True]
+    history = staff.get(f"{TRANSFERS}{transfers[0].pk}/history/").content.decode()
+    assert "Cancelled." in history
+    assert "boss" in history
+
+
+def test_cancelling_is_all_or_none(staff, alice, bob):
+    kept = booked(alice, bob, 300_000)
+    spent = booked(alice, bob, 200_000)
+    carol = bob.open_account(0)
+    bob.send(carol, 100_000)
+    response = act(staff, TRANSFERS, "cancel_selected", kept, spent)
+
+    # The older one goes first, and what is left does not pay for the newer one.
+    assert messages(response) == [
+        f"Nothing was cancelled. Transfer {spent.pk}: Destination account has insufficient funds"
+    ]
+    assert (alice.balance, bob.balance) == (500_000, 400_000)
+    assert not Transfer.objects.filter(cancelled=True).exists()
+    assert "Cancelled." not in staff.get(f"{TRANSFERS}{kept.pk}/history/").content.decode()
+
+
+def test_a_cancelled_transfer_is_not_cancelled_again(staff, alice, bob):
+    fresh, cancelled = booked(alice, bob, 300_000), booked(alice, bob, 200_000)
+    cancelled.delete()
+    response = act(staff, TRANSFERS, "cancel_selected", fresh, cancelled)
+
+    assert messages(response) == [
+        f"Nothing was cancelled. Transfer {cancelled.pk}: Transfer already cancelled"
+    ]
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_a_transfer_of_a_deleted_account_is_not_cancelled(staff, alice, bob):
+    transfer = booked(alice, bob, 300_000)
+    alice.account.delete()
+    response = act(staff, TRANSFERS, "cancel_selected", transfer)
+
+    assert messages(response) == [
+        f"Nothing was cancelled. Transfer {transfer.pk}: Origin account does not exist"
+    ]
+    assert bob.balance == 300_000
+    assert not Transfer.objects.get().cancelled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deadlock_is_run_again(staff, alice, bob, monkeypatch):
+    transfer = booked(alice, bob, 300_000)
+    cancel = ledger.cancel
+    # The error by which MariaDB says that another transaction was in the way.
+    deadlocks = [OperationalError(1213, "Deadlock found when trying to get lock")]
+
+    def cancel_after_deadlock(transfers, by):
+        if deadlocks:
+            raise deadlocks.pop()
+        return cancel(transfers, by=by)
+
+    monkeypatch.setattr(ledger, "cancel", cancel_after_deadlock)
+    response = act(staff, TRANSFERS, "cancel_selected", transfer)
+
+    assert messages(response) == ["1 cancelled."]
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
+def test_cancelling_a_whole_list_is_bounded(staff, alice, bob, monkeypatch):
+    monkeypatch.setattr("almaFintech.admin.MOST_AT_ONCE", 2)
+    transfers = [booked(alice, bob) for _ in range(3)]
+    response = act(staff, TRANSFERS, "cancel_selected", transfers[0], select_across="1")
+
+    assert messages(response) == ["Select at most 2 at once. Nothing was changed."]
+    assert (alice.balance, bob.balance) == (999_997, 3)
+    assert not Transfer.objects.filter(cancelled=True).exists()
+
+    transfers[0].delete()
+    path = f"{TRANSFERS}?cancelled__exact=0"
+    response = act(staff, path, "cancel_selected", transfers[1], select_across="1")
+    assert messages(response) == ["2 cancelled."]
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
+# --- Lists -------------------------------------------------------------------------------
+
+
+def test_the_list_shows_units_micro_units_and_links(staff, alice, bob):
+    alice.send(bob.account, 250_000)
+    page = staff.get(TRANSFERS).content.decode()
+
+    assert "0.25\N{NO-BREAK SPACE}USD" in page
+    assert ">250000<" in page
+    for person in (alice, bob):
+        assert f'<a href="{ACCOUNTS}{person.account.pk}/change/">{person.account.pk}</a>' in page
+
+
+@pytest.mark.parametrize(
+    ("micro_units", "text"),
+    [
+        (0, "0.00"),
+        (1, "0.000001"),
+        (1_250_000, "1.25"),
+        (-1_250_000, "-1.25"),
+        (1_000_000_000_000, "1,000,000.00"),
+        (MAX, "9,223,372,036,854.775807"),
+    ],
+)
+def test_micro_units_are_shown_in_units(micro_units, text):
+    assert in_units(micro_units, "USD") == f"{text}\N{NO-BREAK SPACE}USD"
+
+
+def test_search_finds_by_number(staff, alice, bob):
+    # Other numbers than those of the accounts, so that each search has one meaning.
+    Transfer.objects.bulk_create(
+        [
+            Transfer(pk=pk, origin=alice.account, destination=bob.account, balance=1)
+            for pk in (10_001, 10_002)
+        ]
+    )
+
+    assert listed(staff.get(f"{TRANSFERS}?q=10001")) == [10_001]
+    assert listed(staff.get(f"{TRANSFERS}?q={alice.account.pk}")) == [10_002, 10_001]
+    assert listed(staff.get(f"{TRANSFERS}?q= {bob.account.pk} ")) == [10_002, 10_001]
+    assert listed(staff.get(f"{TRANSFERS}?q=10003")) == []
+    assert listed(staff.get(f"{ACCOUNTS}?q={alice.account.pk}")) == [alice.account.pk]
+
+
+@pytest.mark.parametrize("term", ["abc", "-1", "1.5", "%", "9" * 19, "9" * 30, "9" * 5000, "\0"])
+@pytest.mark.parametrize("path", [ACCOUNTS, TRANSFERS])
+def test_a_search_for_what_no_number_can_be_finds_nothing(staff, alice, bob, path, term):
+    alice.send(bob.account, 1)
+    response = staff.get(path, {"q": term})
+
+    assert response.status_code == 200
+    # A NUL is an error of the search form, which Django answers with the whole list.
+    assert bool(listed(response)) == (term == "\0")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "currency=%00",
+        "currency__exact=%00",
+        "cancelled__exact=maybe",
+        "date__year=9999",
+        "date__year=99999999999999999999",
+        "date__year=9999&date__month=12&date__day=31",
+        "date__year=2024&date__month=13",
+        "date__month=2",
+        "p=0",
+        "p=abc",
+        "o=99.x",
+        "_facets=True",
+    ],
+)
+def test_a_query_that_makes_no_sense_is_no_error(staff, alice, bob, query):
+    alice.send(bob.account, 1)
+    assert staff.get(f"{TRANSFERS}?{query}", follow=True).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["abc", "1.5", "%00", "-1", "9" * 30, "9" * 5000])
+@pytest.mark.parametrize("field", ["origin", "destination", "balance"])
+def test_a_link_to_the_form_may_carry_anything(staff, alice, field, value):
+    assert staff.get(f"{TRANSFERS}add/?{field}={value}").status_code == 200
+
+
+def test_filters(staff, alice, bob):
+    euros = alice.open_account(10, "EUR")
+    in_euros = Transfer.objects.create(
+        origin=euros, destination=bob.open_account(0, "EUR"), balance=1
+    )
+    kept, cancelled = booked(alice, bob), booked(alice, bob)
+    cancelled.delete()
+
+    assert listed(staff.get(f"{TRANSFERS}?cancelled__exact=1")) == [cancelled.pk]
+    assert listed(staff.get(f"{TRANSFERS}?cancelled__exact=0")) == [kept.pk, in_euros.pk]
+    assert listed(staff.get(f"{TRANSFERS}?currency=EUR")) == [in_euros.pk]
+    assert listed(staff.get(f"{TRANSFERS}?currency=USD&cancelled__exact=0")) == [kept.pk]
+    assert listed(staff.get(f"{ACCOUNTS}?currency=USD")) == [alice.account.pk, bob.account.pk]
+    # Only currencies that an account has are offered.
+    offered = re.findall(r"\?currency=(\w+)", staff.get(TRANSFERS).content.decode())
+    assert offered == ["EUR", "USD"]
+
+
+def test_date_hierarchy(staff, alice, bob):
+    days = [datetime(2024, 2, 28), datetime(2025, 11, 30), datetime(2026, 1, 31)]
+    days += [datetime(2026, 3, 5), datetime(2026, 3, 7, 23, 59, 59)]
+    transfers = [booked(alice, bob) for _ in days]
+    for transfer, day in zip(transfers, days, strict=True):
+        # Transfers refuse update(), and nothing else can book one in the past.
+        rows = QuerySet(Transfer).filter(pk=transfer.pk)
+        rows.update(date=day.replace(tzinfo=UTC))
+
+    def choices(query):
+        with CaptureQueriesContext(connection) as queries:
+            response = staff.get(TRANSFERS + query)
+        # To list the distinct dates, the database would read every transfer.
+        assert not [query for query in queries if "DISTINCT" in query["sql"]]
+        links = re.search('<nav class="toplinks">(.*?)</nav>', response.content.decode(), re.S)[1]
+        return re.findall(r">([^<>]+)</a>", links), len(listed(response))
+
+    assert choices("") == (["2024", "2025", "2026"], 5)
+    months = ["January 2026", "February 2026", "March 2026"]
+    assert choices("?date__year=2026") == (["&lsaquo; All dates", *months], 3)
+    days = ["March 5", "March 6", "March 7"]
+    assert choices("?date__year=2026&date__month=3") == (["&lsaquo; 2026", *days], 2)
+    assert choices("?date__year=2026&date__month=3&date__day=7") == (["&lsaquo; March 2026"], 1)
+    assert choices("?date__year=2023") == (["&lsaquo; All dates"], 0)
+
+
+@pytest.mark.parametrize("path", [TRANSFERS, ACCOUNTS, f"{TRANSFERS}?_facets=True"])
+def test_the_queries_of_a_list_do_not_grow_with_its_rows(staff, alice, bob, path):
+    def queries():
+        with CaptureQueriesContext(connection) as captured:
+            assert staff.get(path).status_code == 200
+        return [query["sql"] for query in captured]
+
+    booked(alice, bob)
+    few = queries()
+    for _ in range(5):
+        bob.open_account(0)
+        booked(alice, bob)
+    many = queries()
+
+    assert len(many) == len(few)
+    # An unbounded count reads the whole table.
+    assert [sql for sql in many if "COUNT(" in sql]
+    assert not [sql for sql in many if "COUNT(" in sql and "LIMIT" not in sql]
+
+
+def test_a_list_says_when_it_ends_before_its_rows(staff, alice, bob, monkeypatch):
+    monkeypatch.setattr(BoundedPaginator, "most", 3)
+    says = "The pages end after 3 rows: search and filter for more."
+    for _ in range(2):
+        booked(alice, bob)
+    assert says not in staff.get(TRANSFERS).content.decode()
+    for _ in range(2):
+        booked(alice, bob)
+
+    response = staff.get(TRANSFERS)
+    assert says in response.content.decode()
+    assert response.context["cl"].result_count == 3
+
+
+# --- Choosing accounts -------------------------------------------------------------------
+
+
+def test_the_form_of_a_transfer_does_not_list_the_accounts(staff, alice, bob):
+    page = staff.get(f"{TRANSFERS}add/?origin={alice.account.pk}").content.decode()
+
+    def options(name):
+        select = re.search(rf'<select name="{name}".*?</select>', page, re.S)[0]
+        return re.findall(r'<option value="(\d+)"', select)
+
+    assert options("origin") == [str(alice.account.pk)]
+    assert options("destination") == []
+    # Nor does it offer to edit or delete accounts on the way.
+    assert "related-widget-wrapper-link add-related" not in page
+    assert "related-widget-wrapper-link change-related" not in page
+    assert "related-widget-wrapper-link delete-related" not in page
+
+
+def test_accounts_are_found_by_number_while_typing(staff, alice, bob):
+    def found(term):
+        return [row["id"] for row in staff.get(AUTOCOMPLETE + term).json()["results"]]
+
+    assert found("") == [str(alice.account.pk), str(bob.account.pk)]
+    assert found(str(bob.account.pk)) == [str(bob.account.pk)]
+    for term in ("abc", "%00", "9" * 19, "9" * 30, "9" * 5000):
+        assert found(term) == []
+
+
+# --- Who and why --------------------------------------------------------------------------
+
+
+def kinds_of(account):
+    return list(Entry.objects.of(account.pk).values_list("kind", "by", "reason"))
+
+
+def test_an_edited_balance_tells_who_and_why(staff, alice, boss):
+    data = {
+        "currency": "USD",
+        "balance": "7",
+        "initial-balance": "1000000",
+        "reason": "a mistake",
+    }
+    staff.post(f"{ACCOUNTS}{alice.account.pk}/change/", data)
+
+    assert kinds_of(alice.account)[1:] == [("adjustment", boss.user.pk, "a mistake")]
+
+
+def test_a_new_and_a_deleted_account_tell_who(staff, boss):
+    staff.post(f"{ACCOUNTS}add/", {"currency": "EUR", "balance": "5", "reason": "a gift"})
+    account = Account.objects.get()
+    staff.post(f"{ACCOUNTS}{account.pk}/delete/", {"post": "yes"})
+
+    assert kinds_of(account) == [("opening", boss.user.pk, "a gift"), ("closing", boss.user.pk, "")]
+
+
+def test_accounts_deleted_in_bulk_tell_who(staff, alice, boss):
+    act(staff, ACCOUNTS, "delete_selected", alice.account, post="yes")
+
+    assert not Account.objects.exists()
+    assert kinds_of(alice.account)[-1] == ("closing", boss.user.pk, "")
+
+
+def test_a_transfer_tells_who_made_it_and_gave_it_back(staff, alice, bob, boss):
+    data = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 5}
+    staff.post(f"{TRANSFERS}add/", {**data, "reference": "rent"})
+    transfer = Transfer.objects.get()
+    act(staff, TRANSFERS, "cancel_selected", transfer)
+
+    transfer.refresh_from_db()
+    assert transfer.reference == "rent"
+    assert (transfer.created_by_id, transfer.cancelled_by_id) == (boss.user.pk, boss.user.pk)
+    page = staff.get(f"{TRANSFERS}{transfer.pk}/change/").content.decode()
+    assert page.count(f"/admin/auth/user/{boss.user.pk}/change/") == 2
+
+
+def test_a_reference_is_found(staff, alice, bob):
+    rent = Transfer.objects.create(
+        origin=alice.account, destination=bob.account, balance=1, reference="rent for May"
+    )
+    booked(alice, bob)
+
+    assert listed(staff.get(f"{TRANSFERS}?q=rent+for+May")) == [rent.pk]
+    assert listed(staff.get(f"{TRANSFERS}?q=rent")) == []
+
+
+def test_entries_are_listed_and_not_changed(staff, alice, bob):
+    booked(alice, bob, 300_000)
+    path = "/admin/accounts/entry/"
+    entry = Entry.objects.of(alice.account.pk).last()
+
+    found = staff.get(f"{path}?q={alice.account.pk}")
+    page = staff.get(f"{path}{entry.pk}/change/")
+
+    assert len(listed(found)) == 2
+    assert "-0.30\N{NO-BREAK SPACE}USD" in found.content.decode()
+    assert bytes(entry.digest).hex() in page.content.decode()
+    assert staff.post(f"{path}{entry.pk}/change/", {"reason": "x"}).status_code == 403
+    assert staff.post(f"{path}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert staff.get(f"{path}add/").status_code == 403
+    assert "delete_selected" not in found.content.decode()
+
+
+def test_the_page_of_an_entry_of_a_deleted_account_opens(staff, alice):
+    number = alice.account.pk
+    alice.account.delete()
+    entry = Entry.objects.of(number).last()
+
+    page = staff.get(f"/admin/accounts/entry/{entry.pk}/change/")
+
+    assert page.status_code == 200
+    assert staff.get("/admin/accounts/entry/").status_code == 200

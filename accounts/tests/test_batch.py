@@ -1,0 +1,121 @@
+"""Many transfers in one request, all or none."""
+
+from itertools import pairwise
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import Account, Transfer
+
+PATH = "/api/transfers/batch/"
+
+
+def item(origin: Account, destination: Account, balance: object) -> dict:
+    return {"origin": origin.pk, "destination": destination.pk, "balance": balance}
+
+
+def test_a_batch_is_booked_in_order(alice, bob, boss):
+    items = [
+        item(alice.account, bob.account, 1_000_000),
+        {**item(bob.account, alice.account, 400_000), "reference": "change"},
+    ]
+
+    response = boss.post(PATH, {"transfers": items})
+
+    assert response.status_code == 201
+    assert [row["balance"] for row in response.json()] == [1_000_000, 400_000]
+    assert response.json() == list(reversed(boss.get("/api/transfers/").json()))
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+
+
+def test_a_batch_is_booked_as_a_whole(alice, bob):
+    items = [item(alice.account, bob.account, 600_000), item(alice.account, bob.account, 600_000)]
+
+    response = alice.post(PATH, {"transfers": items})
+
+    assert response.status_code == 400
+    assert response.json() == {
+        "index": 1,
+        "detail": "Origin account has insufficient funds",
+        "code": "insufficient_funds",
+    }
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert Transfer.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"balance": 0}, "balance: Ensure this value is greater than or equal to 1."),
+        ({"balance": 1.5}, "balance: A valid integer is required."),
+        ({"origin": "abc"}, "origin: A valid integer is required."),
+        ({"reference": "x" * 141}, "reference: Ensure this field has no more than 140 characters."),
+    ],
+)
+def test_a_malformed_item_is_named(alice, bob, change, said):
+    good = item(alice.account, bob.account, 1)
+
+    response = alice.post(PATH, {"transfers": [good, {**good, **change}, {}]})
+
+    assert response.status_code == 400
+    assert response.json() == {"index": 1, "detail": said, "code": "invalid"}
+    assert alice.balance == 1_000_000
+
+
+@pytest.mark.parametrize(
+    "body", [{}, [], "x", 5, None, {"transfers": None}, {"transfers": {}}, {"transfers": []}]
+)
+def test_a_malformed_batch_is_refused(alice, body):
+    response = alice.post(PATH, body)
+
+    assert response.status_code == 400
+    assert response.json()["detail"]
+    assert Transfer.objects.count() == 0
+
+
+@pytest.mark.parametrize("wrong", [5, None, "text", []])
+def test_an_item_that_is_no_object_is_named(alice, bob, wrong):
+    response = alice.post(PATH, {"transfers": [item(alice.account, bob.account, 1), wrong]})
+
+    assert response.status_code == 400
+    assert (response.json()["index"], response.json()["code"]) == (1, "invalid")
+    assert alice.balance == 1_000_000
+
+
+def test_a_batch_has_an_end(alice, bob):
+    items = [item(alice.account, bob.account, 1)] * 1001
+
+    response = alice.post(PATH, {"transfers": items})
+
+    assert response.status_code == 400
+    assert "1000" in response.json()["detail"]
+    assert alice.balance == 1_000_000
+
+
+def test_every_origin_must_be_the_users(alice, bob):
+    items = [item(alice.account, bob.account, 1), item(bob.account, alice.account, 1)]
+
+    response = alice.post(PATH, {"transfers": items})
+
+    assert response.status_code == 403
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
+def test_a_batch_is_only_posted(alice):
+    assert alice.get(PATH).status_code == 405
+
+
+def test_a_thousand_take_as_many_statements_as_one(boss):
+    accounts = Account.objects.bulk_create(
+        [Account(currency="USD", balance=5) for _ in range(1001)]
+    )
+    items = [item(*pair, 1) for pair in pairwise(accounts)]
+
+    with CaptureQueriesContext(connection) as one:
+        assert boss.post(PATH, {"transfers": items[:1]}).status_code == 201
+    with CaptureQueriesContext(connection) as thousand:
+        assert boss.post(PATH, {"transfers": items}).status_code == 201
+
+    assert len(thousand) == len(one)
+    assert Transfer.objects.count() == 1001

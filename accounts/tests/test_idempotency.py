@@ -1,0 +1,230 @@
+"""Requests that are repeated with an Idempotency-Key."""
+
+import threading
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from accounts import views
+from accounts.models import Entry, IdempotencyKey, Transfer
+from accounts.tests.test_races import at_once
+from conftest import needs_row_locks
+
+PATH = "/api/transfers/"
+
+
+def body_of(alice, bob, balance: int = 300_000) -> dict:
+    return {"origin": alice.account.pk, "destination": bob.account.pk, "balance": balance}
+
+
+def test_a_repeated_request_is_carried_out_once(alice, bob):
+    body = body_of(alice, bob)
+
+    first = alice.post(PATH, body, idempotency_key="k1")
+    again = alice.post(PATH, body, idempotency_key="k1")
+
+    assert first.status_code == again.status_code == 201
+    assert first.content == again.content
+    assert "Idempotent-Replayed" not in first
+    assert again["Idempotent-Replayed"] == "true"
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+    assert Transfer.objects.count() == 1
+
+
+def test_another_key_is_another_request(alice, bob):
+    alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+    alice.post(PATH, body_of(alice, bob), idempotency_key="K1")
+
+    assert bob.balance == 600_000
+
+
+def test_the_same_request_may_be_spelt_differently(alice, bob):
+    first = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+    spelt = '{ "balance":300000, "destination":%d, "origin":%d }'
+
+    again = alice.post(PATH, spelt % (bob.account.pk, alice.account.pk), idempotency_key="k1")
+
+    assert again.content == first.content
+    assert again["Idempotent-Replayed"] == "true"
+
+
+def test_the_answer_stays_what_it_was(alice, bob, boss):
+    first = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+    bob.cancel(first.json()["id"])
+    boss.delete(f"/api/accounts/{bob.account.pk}/")
+    alice.user.profile.accounts.clear()
+
+    again = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+
+    assert again.content == first.content
+    assert again.json()["cancelled"] is False
+    assert alice.balance == 1_000_000
+
+
+@pytest.mark.parametrize("path", [PATH, "/api/transfers/batch/"])
+def test_a_key_is_not_for_another_request(alice, bob, path):
+    alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+
+    response = alice.post(path, body_of(alice, bob, 1), idempotency_key="k1")
+
+    assert response.status_code == 422
+    assert response.json()["code"] == "idempotency_key_reused"
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_a_key_belongs_to_its_user(alice, bob):
+    alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+
+    response = bob.post(PATH, body_of(bob, alice, 1), idempotency_key="k1")
+
+    assert response.status_code == 201
+    assert (alice.balance, bob.balance) == (700_001, 299_999)
+
+
+def test_a_refused_request_leaves_its_key_free(alice, bob):
+    body = body_of(alice, bob, 1_000_001)
+    refused = alice.post(PATH, body, idempotency_key="k1")
+    malformed = alice.post(PATH, {}, idempotency_key="k1")
+    foreign = bob.post(PATH, body_of(alice, bob), idempotency_key="k1")
+    assert [r.status_code for r in (refused, malformed, foreign)] == [400, 400, 403]
+    assert IdempotencyKey.objects.count() == 0
+    alice.account.balance += 1
+    alice.account.save()
+
+    response = alice.post(PATH, body, idempotency_key="k1")
+
+    assert response.status_code == 201
+    assert "Idempotent-Replayed" not in response
+    assert (alice.balance, bob.balance) == (0, 1_000_001)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "é", "a\x7f", "\t"])
+def test_a_key_is_visible_ascii(alice, bob, key):
+    response = alice.post(PATH, body_of(alice, bob), idempotency_key=key)
+
+    assert response.status_code == 400
+    assert response.json()["code"] == "idempotency_key_malformed"
+    assert alice.balance == 1_000_000
+
+
+@pytest.mark.parametrize("key", ["!", '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "~" * 255])
+def test_any_visible_ascii_is_a_key(alice, bob, key):
+    assert alice.post(PATH, body_of(alice, bob), idempotency_key=key).status_code == 201
+    again = alice.post(PATH, body_of(alice, bob), idempotency_key=key)
+
+    assert again["Idempotent-Replayed"] == "true"
+    assert bob.balance == 300_000
+
+
+def test_a_batch_is_repeated_as_a_whole(alice, bob):
+    batch = {"transfers": [body_of(alice, bob, 1), body_of(alice, bob, 2)]}
+
+    first = alice.post("/api/transfers/batch/", batch, idempotency_key="k1")
+    again = alice.post("/api/transfers/batch/", batch, idempotency_key="k1")
+
+    assert first.status_code == again.status_code == 201
+    assert first.content == again.content
+    assert again["Idempotent-Replayed"] == "true"
+    assert bob.balance == 3
+
+
+def test_keys_expire(alice, bob, settings):
+    for key in ("old", "young"):
+        alice.post(PATH, body_of(alice, bob, 1), idempotency_key=key)
+    expired = timezone.now() - timedelta(days=settings.IDEMPOTENCY_KEY_DAYS, seconds=1)
+    IdempotencyKey.objects.filter(key="old").update(created=expired)
+    out = StringIO()
+
+    call_command("expire_idempotency_keys", stdout=out)
+
+    assert out.getvalue() == "1 expired.\n"
+    assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["young"]
+    alice.post(PATH, body_of(alice, bob, 1), idempotency_key="old")
+    assert bob.balance == 3
+
+
+def test_a_deleted_user_takes_the_keys_along(alice, bob):
+    alice.post(PATH, body_of(alice, bob, 1), idempotency_key="k1")
+    user = alice.user.pk
+    alice.user.delete()
+
+    assert IdempotencyKey.objects.count() == 0
+    assert Entry.objects.filter(by=user).count() == 2
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_twenty_at_once_move_the_money_once(alice, bob):
+    body = body_of(alice, bob)
+    answers = []
+
+    def request():
+        answers.append(alice.post(PATH, body, idempotency_key="k1"))
+        return answers[-1]
+
+    assert at_once(*[request] * 20) == [201] * 20
+    assert len({answer.content for answer in answers}) == 1
+    assert sum("Idempotent-Replayed" in answer for answer in answers) == 19
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+    assert Transfer.objects.count() == 1
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_keys_meet_cancellations(alice, bob):
+    body = body_of(alice, bob)
+    for key in "abcde":
+        transfer = alice.post(PATH, body, idempotency_key=key).json()["id"]
+
+        statuses = at_once(
+            *[lambda key=key: alice.post(PATH, body, idempotency_key=key)] * 4,
+            *[lambda transfer=transfer: bob.cancel(transfer)] * 4,
+        )
+
+        assert statuses[:4] == [201] * 4
+        assert sorted(statuses[4:]) == [204, 400, 400, 400]
+        assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert Transfer.objects.count() == 5
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_a_key_in_flight_is_waited_for_and_then_given_up(alice, bob, monkeypatch):
+    entered, leave = threading.Event(), threading.Event()
+    book = views.TransferViewSet.perform_create
+
+    def slowly(self, serializer):
+        book(self, serializer)
+        entered.set()
+        leave.wait(timeout=30)
+
+    monkeypatch.setattr(views.TransferViewSet, "perform_create", slowly)
+    answers = []
+
+    def slow_request():
+        answers.append(alice.post(PATH, body_of(alice, bob), idempotency_key="k1"))
+        connection.close()
+
+    slow = threading.Thread(target=slow_request)
+    slow.start()
+    assert entered.wait(timeout=10)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET lock_timeout = '300ms'")
+        else:
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
+    try:
+        response = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+    finally:
+        leave.set()
+        slow.join(timeout=10)
+        connection.close()
+
+    assert response.status_code == 409
+    assert response.json()["code"] == "idempotency_key_in_flight"
+    assert answers[0].status_code == 201
+    assert bob.balance == 300_000

@@ -1,0 +1,169 @@
+"""Requests that meet, on a real database with real threads and connections."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.db.models import Sum
+
+from accounts.models import Account, Transfer
+from conftest import needs_row_locks
+
+pytestmark = [needs_row_locks, pytest.mark.django_db(transaction=True)]
+
+
+def at_once(*requests: Callable) -> list[int]:
+    """Run the requests in threads that start together; return their HTTP statuses in order."""
+    start = threading.Barrier(len(requests))
+    statuses = [0] * len(requests)
+
+    def run(index: int, request: Callable) -> None:
+        try:
+            start.wait(timeout=10)
+            statuses[index] = request().status_code
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=item) for item in enumerate(requests)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return statuses
+
+
+def total() -> int:
+    return Account.objects.aggregate(total=Sum("balance"))["total"]
+
+
+def test_an_overdraft_by_many_at_once(alice, bob):
+    statuses = at_once(*[lambda: alice.send(bob.account, 300_000)] * 10)
+
+    assert sorted(statuses) == [201] * 3 + [400] * 7
+    assert (alice.balance, bob.balance) == (100_000, 900_000)
+    assert Transfer.objects.count() == 3
+
+
+def test_one_transfer_cancelled_by_many_at_once(alice, bob):
+    transfer = alice.send(bob.account, 300_000).json()["id"]
+    alice.send(bob.account, 700_000)
+
+    statuses = at_once(*[lambda: bob.cancel(transfer)] * 10)
+
+    assert sorted(statuses) == [204] + [400] * 9
+    assert (alice.balance, bob.balance) == (300_000, 700_000)
+
+
+def test_opposing_transfers_do_not_deadlock(alice, bob, caplog):
+    alice.send(bob.account, 500_000)
+    there, back = lambda: alice.send(bob.account, 7), lambda: bob.send(alice.account, 7)
+
+    with caplog.at_level("INFO", logger="almaFintech.transactions"):
+        for _ in range(3):
+            assert at_once(*[there, back] * 8) == [201] * 16
+
+    assert (alice.balance, bob.balance) == (500_000, 500_000)
+    # They wait in one order for each other, so that nothing had to be run again either.
+    retries = [record for record in caplog.records if record.name == "almaFintech.transactions"]
+    assert retries == []
+
+
+def test_rings_of_transfers_do_not_deadlock(boss):
+    ring = [Account.objects.create(currency="USD", balance=100) for _ in range(4)]
+
+    def send(origin: Account, destination: Account) -> Callable:
+        body = {"origin": origin.pk, "destination": destination.pk, "balance": 10}
+        return lambda: boss.post("/api/transfers/", body)
+
+    steps = [send(ring[i], ring[(i + 1) % 4]) for i in range(4)]
+
+    assert at_once(*steps * 4) == [201] * 16
+    assert list(Account.objects.values_list("balance", flat=True)) == [100] * 4
+
+
+def test_a_cancellation_meets_spending(alice, bob):
+    for _ in range(5):
+        transfer = alice.send(bob.account, 300_000).json()["id"]
+        cancelled, spent = at_once(
+            lambda transfer=transfer: bob.cancel(transfer),
+            lambda: bob.send(alice.account, 300_000),
+        )
+        assert (cancelled, spent) in [(204, 400), (400, 201)]
+        assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+    assert total() == 1_000_000
+
+
+def test_an_edit_meets_transfers(alice, bob, boss):
+    path = f"/api/accounts/{alice.account.pk}/"
+
+    for _ in range(5):
+        before = alice.balance
+        edited, sent = at_once(
+            lambda before=before: boss.patch(path, {"balance": before + 50}),
+            lambda: alice.send(bob.account, 10),
+        )
+        assert sent == 201
+        # Either the edit came first and the transfer left from what it set; or the transfer
+        # came first, and the edit was refused, or else read the balance after it.
+        assert (edited, alice.balance) in [
+            (200, before + 40),
+            (409, before - 10),
+            (200, before + 50),
+        ]
+
+
+def test_a_change_of_currency_meets_a_transfer(alice, bob, boss):
+    for _ in range(5):
+        account = boss.post("/api/accounts/", {"currency": "USD"}).json()["id"]
+        body = {"origin": alice.account.pk, "destination": account, "balance": 1}
+        changed, sent = at_once(
+            lambda account=account: boss.patch(f"/api/accounts/{account}/", {"currency": "EUR"}),
+            lambda body=body: alice.post("/api/transfers/", body),
+        )
+        assert (changed, sent) in [(200, 400), (400, 201)]
+        currency, balance = Account.objects.values_list("currency", "balance").get(pk=account)
+        assert (currency, balance) == (("EUR", 0) if changed == 200 else ("USD", 1))
+
+    assert total() == 1_000_000
+
+
+def test_a_deletion_meets_transfers_and_cancellations(alice, bob, boss):
+    for _ in range(5):
+        account = boss.post("/api/accounts/", {"currency": "USD"}).json()["id"]
+        body = {"origin": alice.account.pk, "destination": account, "balance": 10}
+        earlier = alice.post("/api/transfers/", body).json()["id"]
+        before = alice.balance
+
+        deleted, sent, cancelled = at_once(
+            lambda account=account: boss.delete(f"/api/accounts/{account}/"),
+            lambda body=body: alice.post("/api/transfers/", body),
+            lambda earlier=earlier: boss.cancel(earlier),
+        )
+
+        assert deleted == 204
+        assert sent in (201, 400)
+        assert cancelled in (204, 400)
+        assert alice.balance == before - 10 * (sent == 201) + 10 * (cancelled == 204)
+        assert not Transfer.objects.filter(destination=account).exists()
+
+
+def test_everything_at_once_conserves_the_total(alice, bob, boss):
+    carol = Account.objects.create(currency="USD", balance=1_000_000)
+    boss.account = carol
+    bob.send(alice.account, 1)
+    statuses: list[int] = []
+
+    for _ in range(3):
+        pending = list(Transfer.objects.filter(cancelled=False).values_list("pk", flat=True)[:4])
+        statuses += at_once(
+            *[lambda: alice.send(bob.account, 90_000)] * 4,
+            *[lambda: bob.send(carol, 70_000)] * 4,
+            *[lambda: boss.send(alice.account, 50_000)] * 4,
+            *[lambda pk=pk: boss.cancel(pk) for pk in pending * 2],
+        )
+
+    assert set(statuses) <= {201, 204, 400}
+    assert total() == 2_000_000
+    assert not Account.objects.filter(balance__lt=0).exists()

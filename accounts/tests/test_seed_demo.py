@@ -1,0 +1,110 @@
+"""A made-up world: through the ledger, the same for the same seed, not in production."""
+
+import io
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import transaction
+from django.db.models import F
+
+from accounts.models import Account, Transfer
+from login.models import Profile
+
+SIZE = {"users": 8, "accounts": 20, "transfers": 150}
+
+
+@pytest.fixture(autouse=True)
+def development(settings):
+    settings.DEBUG = True
+
+
+def seed(**options):
+    output = io.StringIO()
+    call_command("seed_demo", stdout=output, **SIZE | options)
+    return output.getvalue()
+
+
+def world():
+    """All that the seed decides: everything but ids and dates."""
+    ids = Account.objects.values_list("pk", flat=True)
+    numbers = {pk: number for number, pk in enumerate(ids)}
+    return (
+        list(User.objects.order_by("pk").values_list("username", "first_name", "email")),
+        list(Profile.objects.order_by("user").values_list("cuit", "phone", "company")),
+        list(Account.objects.values_list("currency", "balance")),
+        [
+            (
+                numbers[transfer.origin_id],
+                numbers[transfer.destination_id],
+                transfer.balance,
+                transfer.reference,
+                transfer.cancelled,
+            )
+            for transfer in Transfer.objects.order_by("pk")
+        ],
+    )
+
+
+def test_a_world_has_what_was_asked_for(db):
+    assert seed().startswith("8 users, 20 accounts, 150 transfers (")
+
+    assert User.objects.count() == Profile.objects.count() == 8
+    assert Account.objects.count() == 20
+    assert Account.objects.values("currency").distinct().count() > 1
+    assert Transfer.objects.count() == 150
+    assert 0 < Transfer.objects.filter(cancelled=True).count() < 20
+    assert Transfer.objects.exclude(reference="").exists()
+    # Everybody sends from an own account, and everybody has one.
+    own = Transfer.objects.filter(origin__profile__user=F("created_by"))
+    assert own.count() == 150
+    assert not Profile.objects.filter(accounts=None).exists()
+
+
+def test_every_balance_is_explained(transactional_db):
+    seed()
+
+    call_command("verify_ledger", stdout=io.StringIO())
+
+
+def test_in_development_its_people_can_log_in(db, anyone):
+    seed()
+    login = {"username": User.objects.first().username, "password": "demo"}
+
+    assert anyone.post("/api/login/", login, format="json").status_code == 200
+
+
+def test_the_same_seed_makes_the_same_world(db):
+    worlds = []
+    for number in 7, 7, 8:
+        with transaction.atomic():
+            seed(seed=number)
+            worlds.append(world())
+            transaction.set_rollback(True)
+
+    assert worlds[0] == worlds[1] != worlds[2]
+
+
+def test_the_same_world_is_not_made_twice(db):
+    seed()
+    with pytest.raises(CommandError, match="take another --seed"):
+        seed()
+    seed(seed=2)
+
+    assert User.objects.count() == 16
+
+
+def test_production_refuses_without_force(db, settings):
+    settings.DEBUG = False
+    with pytest.raises(CommandError, match="--force"):
+        seed()
+    assert not Account.objects.exists()
+
+    seed(force=True)
+    assert Account.objects.count() == 20
+    assert not any(user.has_usable_password() for user in User.objects.all())
+
+
+def test_transfers_without_accounts_are_refused(db):
+    with pytest.raises(CommandError, match="raise --accounts"):
+        seed(accounts=1)

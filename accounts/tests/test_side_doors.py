@@ -1,0 +1,250 @@
+"""Django's ways around save() and delete(): routed through the ledger, or refused."""
+
+import pytest
+from django.db.models import F
+from django.db.transaction import atomic
+
+from accounts.ledger import (
+    BalanceChanged,
+    InsufficientFunds,
+    InvalidAmount,
+    SideDoor,
+    TransferMissing,
+)
+from accounts.models import Account, Transfer
+
+
+@pytest.fixture
+def transfer(alice, bob) -> Transfer:
+    return Transfer.objects.create(origin=alice.account, destination=bob.account, balance=300_000)
+
+
+def test_create_moves_the_balances(alice, bob, transfer):
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+    assert (transfer.currency, transfer.cancelled) == ("USD", False)
+    assert Transfer.objects.get() == transfer
+
+
+def test_delete_moves_them_back_and_keeps_the_row(alice, bob, transfer):
+    assert transfer.delete() == (0, {})
+
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert transfer.cancelled is True
+    assert Transfer.objects.get().cancelled is True
+
+
+def test_delete_of_a_queryset_cancels_all(alice, bob, transfer):
+    Transfer.objects.create(origin=alice.account, destination=bob.account, balance=1)
+
+    Transfer.objects.all().delete()
+
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert list(Transfer.objects.values_list("cancelled", flat=True)) == [True, True]
+
+
+def test_delete_of_a_queryset_cancels_none_when_one_is_refused(alice, bob, transfer):
+    second = Transfer.objects.create(origin=bob.account, destination=alice.account, balance=1)
+
+    # Oldest first, the first transfer can no longer be paid back in full.
+    with pytest.raises(InsufficientFunds) as refusal:
+        Transfer.objects.order_by("id").delete()
+
+    assert refusal.value.index == 0
+    assert (alice.balance, bob.balance) == (700_001, 299_999)
+    assert not Transfer.objects.filter(cancelled=True).exists()
+    # Newest first it can: what comes earlier in the list funds what comes later.
+    Transfer.objects.order_by("-id").delete()
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    second.refresh_from_db()
+    assert second.cancelled is True
+
+
+def test_bulk_create_moves_the_balances(alice, bob):
+    transfers = [
+        Transfer(origin=alice.account, destination=bob.account, balance=1_000_000),
+        Transfer(origin=bob.account, destination=alice.account, balance=400_000),
+    ]
+
+    booked = Transfer.objects.bulk_create(transfers)
+
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+    assert booked == transfers
+    assert list(Transfer.objects.order_by("id")) == transfers
+
+
+def test_bulk_create_books_none_when_one_is_refused(alice, bob):
+    with pytest.raises(InsufficientFunds) as refusal:
+        Transfer.objects.bulk_create(
+            [
+                Transfer(origin=alice.account, destination=bob.account, balance=600_000),
+                Transfer(origin=alice.account, destination=bob.account, balance=600_000),
+            ]
+        )
+
+    assert refusal.value.index == 1
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert Transfer.objects.count() == 0
+
+
+def test_bulk_create_of_accounts_checks_their_balances(db):
+    with pytest.raises(InvalidAmount):
+        Account.objects.bulk_create([Account(currency="USD"), Account(currency="USD", balance=-1)])
+    assert Account.objects.count() == 0
+
+    Account.objects.bulk_create([Account(currency="USD", balance=1)])
+    assert Account.objects.get().balance == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: Transfer.objects.update(balance=1),
+        lambda t: Transfer.objects.filter(pk=t.pk).update(cancelled=True),
+        lambda t: Transfer.objects.bulk_update([t], ["balance"]),
+        lambda t: Transfer.objects.bulk_create([t], ignore_conflicts=True),
+        lambda t: Transfer.objects.bulk_create(
+            [t], update_conflicts=True, update_fields=["balance"], unique_fields=["id"]
+        ),
+        lambda t: Transfer.objects.update_or_create(pk=t.pk, defaults={"balance": 1}),
+        lambda t: Transfer._base_manager.update(balance=1),
+        lambda t: t.destination.out_transfers.add(t),
+        lambda t: t.origin.out_transfers.clear(),
+        lambda t: t.origin.out_transfers.remove(t),
+        lambda t: t.origin.out_transfers.set([]),
+        lambda t: Account.objects.update(balance=1),
+        lambda t: Account.objects.update(currency="EUR"),
+        lambda t: Account.objects.update(balance=F("balance") + 1),
+        lambda t: Account.objects.bulk_update([t.origin], ["balance"]),
+        lambda t: Account.objects.bulk_create([t.origin], ignore_conflicts=True),
+    ],
+)
+def test_other_ways_are_refused(alice, bob, transfer, change):
+    # Some of Django's ways open a transaction of their own, which a refusal spoils.
+    with pytest.raises(SideDoor) as refusal, atomic():
+        change(transfer)
+
+    assert (
+        "save()" in refusal.value.message
+        or "delete()" in refusal.value.message
+        or ("the objects alone" in refusal.value.message)
+    )
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+    stored = Transfer.objects.get()
+    assert (stored.balance, stored.cancelled, stored.origin_id) == (
+        300_000,
+        False,
+        alice.account.pk,
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("balance", 1), ("cancelled", True), ("currency", "EUR"), ("origin", None)],
+)
+def test_save_of_an_edited_transfer_is_refused(alice, bob, transfer, field, value):
+    setattr(transfer, field, value)
+
+    with pytest.raises(SideDoor):
+        transfer.save()
+
+    stored = Transfer.objects.get()
+    assert getattr(stored, field) != value
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_save_of_an_untouched_transfer_changes_nothing(alice, bob, transfer):
+    Transfer.objects.get().save()
+
+    assert Transfer.objects.count() == 1
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_what_is_not_in_the_database_cannot_be_cancelled(alice, bob, transfer):
+    with pytest.raises(TransferMissing):
+        Transfer(pk=transfer.pk + 1, origin=alice.account, destination=bob.account).delete()
+
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_a_remembered_transfer_is_read_again_before_it_is_cancelled(alice, bob, transfer):
+    remembered = Transfer.objects.get()
+    remembered.balance = 900_000_000
+    transfer.delete()
+
+    with pytest.raises(Exception, match="Transfer already cancelled"):
+        remembered.delete()
+
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
+def test_a_stale_account_does_not_restore_its_balance(alice, bob, transfer):
+    # alice.account was read before the transfer.
+    alice.account.currency = "USD"
+    alice.account.save()
+
+    assert alice.account.balance == alice.balance == 700_000
+
+
+def test_an_edit_of_a_stale_balance_is_refused(alice, bob, transfer):
+    alice.account.balance = 999_999
+
+    with pytest.raises(BalanceChanged):
+        alice.account.save()
+
+    assert alice.balance == 700_000
+    alice.account.refresh_from_db()
+    alice.account.balance += 1
+    alice.account.save()
+    assert alice.balance == 700_001
+
+
+def test_a_balance_that_was_never_read_cannot_be_overwritten(alice):
+    account = Account.objects.only("currency").get(pk=alice.account.pk)
+    account.balance = 5
+
+    with pytest.raises(BalanceChanged):
+        account.save()
+
+    assert alice.balance == 1_000_000
+
+
+def test_update_fields_are_honoured(alice):
+    alice.account.balance = 5
+    alice.account.currency = "EUR"
+    alice.account.save(update_fields=["currency"])
+
+    stored = Account.objects.get()
+    assert (stored.currency, stored.balance) == ("EUR", 1_000_000)
+
+
+@pytest.mark.parametrize("balance", [F("balance") + 1, 1.0, "1", True, None, -1, 2**63])
+def test_a_balance_in_python_is_an_int_in_range(alice, balance):
+    alice.account.balance = balance
+
+    with pytest.raises(InvalidAmount):
+        alice.account.save()
+
+    assert alice.balance == 1_000_000
+
+
+@pytest.mark.parametrize("balance", [F("id"), 1.0, "1", True, None, 0, -1, 2**63])
+def test_an_amount_in_python_is_an_int_in_range(alice, bob, balance):
+    with pytest.raises(InvalidAmount):
+        Transfer.objects.create(origin=alice.account, destination=bob.account, balance=balance)
+
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert Transfer.objects.count() == 0
+
+
+def test_deleting_accounts_in_bulk_keeps_their_transfers(alice, bob, transfer):
+    Account.objects.all().delete()
+
+    stored = Transfer.objects.get()
+    assert (stored.origin, stored.destination, stored.balance) == (None, None, 300_000)
+
+
+def test_deleting_a_user_keeps_the_money(alice, bob, transfer):
+    alice.user.delete()
+
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+    assert Transfer.objects.get().origin_id == alice.account.pk

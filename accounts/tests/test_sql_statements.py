@@ -1,0 +1,60 @@
+"""How many SQL statements the ledger and its endpoints take."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts import ledger
+from accounts.models import Account, Transfer
+
+
+def statements_of(work) -> list[str]:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        work()
+    return [query["sql"].split()[0] for query in captured.captured_queries]
+
+
+def book(pairs: list[tuple[Account, Account]]) -> list[Transfer]:
+    return ledger.post(
+        [Transfer(origin=origin, destination=end, balance=1) for origin, end in pairs]
+    )
+
+
+@pytest.mark.parametrize("many", [2, 100])
+def test_many_transfers_take_as_many_statements_as_one(db, many):
+    accounts = ledger.open_accounts([Account(currency="USD", balance=9) for _ in range(many)])
+    pairs = list(zip(accounts, [*accounts[1:], accounts[0]], strict=True))
+    # In a ring every balance would stay as it was, and nothing would be written.
+    pairs.append((accounts[0], accounts[1]))
+
+    one = statements_of(lambda: book(pairs[:1]))
+    all_of_them = statements_of(lambda: book(pairs))
+    transfers = list(Transfer.objects.all())
+    cancel_one = statements_of(lambda: ledger.cancel(transfers[:1]))
+    cancel_rest = statements_of(lambda: ledger.cancel(transfers[1:]))
+
+    assert one == all_of_them
+    assert cancel_one == cancel_rest
+    assert Transfer.objects.filter(cancelled=True).count() == many + 2
+    assert set(Account.objects.values_list("balance", flat=True)) == {9}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_statements_of_a_request(alice, bob):
+    sent = statements_of(lambda: alice.send(bob.account, 1))
+    transfer = Transfer.objects.get().pk
+    cancelled = statements_of(lambda: bob.cancel(transfer))
+
+    # Who asks, whether the origin is theirs; lock the accounts; the transfer, the balances, the
+    # entries.
+    assert sent == [
+        *["SELECT", "SELECT", "BEGIN", "SELECT", "INSERT", "INSERT", "INSERT", "COMMIT"]
+    ]
+    # Who asks, which accounts are theirs, the transfer, whether they received it; lock the
+    # transfer and the accounts; mark it, the balances, the entries.
+    assert cancelled == [
+        *["SELECT"] * 4,
+        *["BEGIN", "SELECT", "SELECT", "UPDATE", "INSERT", "INSERT", "COMMIT"],
+    ]

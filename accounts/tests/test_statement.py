@@ -1,0 +1,277 @@
+"""The statement of an account, and its balance at a moment."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts import ledger
+from accounts.models import Account, Entry, Transfer
+
+COLUMNS = "seq,date,kind,transfer,counterparty,reference,amount,balance_after"
+
+
+def moments_of(account: Account) -> list[datetime]:
+    return list(Entry.objects.of(account.pk).values_list("date", flat=True))
+
+
+def iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def path_of(account: Account, **query: str) -> str:
+    query_string = "&".join(f"{name}={value}" for name, value in query.items())
+    return f"/api/accounts/{account.pk}/statement/?{query_string}"
+
+
+def read_csv(response) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(b"".join(response.streaming_content).decode())))
+
+
+@pytest.fixture
+def history(alice, bob, boss):
+    """Alice's account: opened, paid, was paid, had that given back, was corrected."""
+    account = alice.account
+    body = {"origin": account.pk, "destination": bob.account.pk, "balance": 300_000}
+    paid = alice.post("/api/transfers/", {**body, "reference": "rent"}).json()
+    boss.patch(f"/api/accounts/{bob.account.pk}/", {"balance": 350_000})
+    bob.send(account, 50_000)
+    boss.cancel(paid["id"])
+    boss.patch(f"/api/accounts/{account.pk}/", {"balance": 7, "reason": "a fee"})
+    return account
+
+
+def test_every_change_is_an_entry(alice, bob, history):
+    first, second = Transfer.objects.order_by("id")
+    opened, paid, was_paid, given_back, corrected = moments_of(history)
+
+    statement = alice.get(path_of(history)).json()
+
+    assert statement.pop("to") is not None
+    assert statement == {
+        "account": history.pk,
+        "currency": "USD",
+        "from": None,
+        "opening_balance": 0,
+        "closing_balance": 7,
+        "entries": [
+            {
+                "seq": 1,
+                "date": iso(opened),
+                "kind": "opening",
+                "transfer": None,
+                "counterparty": None,
+                "reference": "",
+                "amount": 1_000_000,
+                "balance_after": 1_000_000,
+            },
+            {
+                "seq": 2,
+                "date": iso(paid),
+                "kind": "transfer",
+                "transfer": first.pk,
+                "counterparty": bob.account.pk,
+                "reference": "rent",
+                "amount": -300_000,
+                "balance_after": 700_000,
+            },
+            {
+                "seq": 3,
+                "date": iso(was_paid),
+                "kind": "transfer",
+                "transfer": second.pk,
+                "counterparty": bob.account.pk,
+                "reference": "",
+                "amount": 50_000,
+                "balance_after": 750_000,
+            },
+            {
+                "seq": 4,
+                "date": iso(given_back),
+                "kind": "cancellation",
+                "transfer": first.pk,
+                "counterparty": bob.account.pk,
+                "reference": "rent",
+                "amount": 300_000,
+                "balance_after": 1_050_000,
+            },
+            {
+                "seq": 5,
+                "date": iso(corrected),
+                "kind": "adjustment",
+                "transfer": None,
+                "counterparty": None,
+                "reference": "a fee",
+                "amount": -1_049_993,
+                "balance_after": 7,
+            },
+        ],
+    }
+
+
+def test_a_period_includes_its_start_and_not_its_end(alice, history):
+    _, paid, _, given_back, _ = moments_of(history)
+
+    statement = alice.get(path_of(history, **{"from": iso(paid), "to": iso(given_back)})).json()
+
+    assert (statement["from"], statement["to"]) == (iso(paid), iso(given_back))
+    assert [entry["seq"] for entry in statement["entries"]] == [2, 3]
+    assert (statement["opening_balance"], statement["closing_balance"]) == (1_000_000, 750_000)
+
+
+@pytest.mark.parametrize(
+    ("query", "balance"),
+    [({"to": "2001-02-03"}, 0), ({"from": "2999-01-01", "to": "2999-01-02"}, 7)],
+)
+def test_a_period_without_entries_has_balances_all_the_same(alice, history, query, balance):
+    statement = alice.get(path_of(history, **query)).json()
+
+    assert statement["entries"] == []
+    assert (statement["opening_balance"], statement["closing_balance"]) == (balance, balance)
+
+
+def test_the_pages_are_of_one_period(alice, bob, history):
+    seen, url, balances = [], path_of(history, limit="2"), set()
+    while url:
+        response = alice.get(url)
+        statement = response.json()
+        seen += [entry["seq"] for entry in statement["entries"]]
+        balances.add((statement["opening_balance"], statement["closing_balance"]))
+        links = dict(
+            reversed(link.split("; ")) for link in response.get("Link", "").split(", ") if link
+        )
+        url = links.get('rel="next"', "").strip("<>").removeprefix("http://testserver")
+        # What happens between two pages belongs to a later statement.
+        bob.send(history, 1)
+
+    assert seen == [1, 2, 3, 4, 5]
+    assert balances == {(0, 7)}
+
+
+@pytest.mark.parametrize("how", ["format", "header"])
+def test_a_statement_as_csv(alice, history, how):
+    response = (
+        alice.get(path_of(history, format="csv"))
+        if how == "format"
+        else alice.get(path_of(history), accept="text/csv")
+    )
+
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert response["Content-Disposition"] == f'attachment; filename="statement-{history.pk}.csv"'
+    header, *rows, total = read_csv(response)
+    assert header == COLUMNS.split(",")
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
+    entries = alice.get(path_of(history)).json()["entries"]
+    assert rows == [["" if cell is None else str(cell) for cell in e.values()] for e in entries]
+    assert (total[0], total[-2:]) == ("total", ["7", "7"])
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+def test_a_reference_is_no_formula(alice, bob, start):
+    Transfer.objects.create(
+        origin=alice.account, destination=bob.account, balance=1, reference=f"{start}1+1"
+    )
+
+    [_, _, row, _] = read_csv(alice.get(path_of(alice.account, format="csv")))
+
+    assert row[5] == f"'{start}1+1"
+
+
+def test_a_long_statement_is_read_piece_by_piece(alice, bob, monkeypatch):
+    monkeypatch.setattr("accounts.statements.ROWS_AT_A_TIME", 10)
+    ledger.post(
+        [Transfer(origin=alice.account, destination=bob.account, balance=1) for _ in range(35)]
+    )
+
+    with CaptureQueriesContext(connection) as captured:
+        _, *rows, total = read_csv(alice.get(path_of(alice.account, format="csv")))
+
+    assert len(rows) == 36
+    assert total[-2:] == ["999965", "999965"]
+    assert sum("LIMIT 10" in query["sql"] for query in captured.captured_queries) == 5
+
+
+def test_an_error_is_json_even_where_csv_was_asked_for(alice, history):
+    response = alice.get(path_of(history, format="csv", to="yesterday"))
+
+    assert response.status_code == 400
+    assert response["Content-Type"] == "application/json"
+    assert list(response.json()) == ["to"]
+
+
+@pytest.mark.parametrize("name", ["from", "to", "at"])
+@pytest.mark.parametrize(
+    "value", ["", "yesterday", "2026-13-01", "1", "%00", "0001-01-01T00:00:00%2B14:00"]
+)
+def test_a_moment_is_iso_8601(alice, name, value):
+    path = f"/api/accounts/{alice.account.pk}/" + ("" if name == "at" else "statement/")
+
+    response = alice.get(f"{path}?{name}={value}")
+
+    assert response.status_code == 400
+    assert list(response.json()) == [name]
+
+
+def test_a_period_does_not_end_before_it_starts(alice):
+    response = alice.get(path_of(alice.account, **{"from": "2026-01-02", "to": "2026-01-01"}))
+
+    assert response.status_code == 400
+    assert list(response.json()) == ["to"]
+
+
+def test_the_balance_at_a_moment(alice, history):
+    path = f"/api/accounts/{history.pk}/"
+    balances = [1_000_000, 700_000, 750_000, 1_050_000, 7]
+
+    for moment, balance in zip(moments_of(history), balances, strict=True):
+        assert alice.get(f"{path}?at={iso(moment)}").json() == {
+            "id": history.pk,
+            "currency": "USD",
+            "balance": balance,
+            "at": iso(moment),
+        }
+    opened = moments_of(history)[0]
+    before = iso(opened - timedelta(microseconds=1))
+    assert alice.get(f"{path}?at={before}").json()["balance"] == 0
+    assert alice.get(f"{path}?at=2999-01-01").json()["balance"] == 7
+
+
+def test_the_balance_at_a_moment_takes_one_look_up(alice, history):
+    with CaptureQueriesContext(connection) as plain:
+        alice.get(f"/api/accounts/{history.pk}/")
+    with CaptureQueriesContext(connection) as then:
+        alice.get(f"/api/accounts/{history.pk}/?at=2026-01-01")
+
+    assert len(then) == len(plain) + 1
+
+
+@pytest.mark.parametrize("query", ["statement/", "statement/?format=csv", "?at=2026-01-01"])
+def test_a_strangers_statement_looks_like_none(alice, bob, query):
+    unseen = bob.get(f"/api/accounts/{alice.account.pk}/{query}")
+    unknown = bob.get(f"/api/accounts/{10**9}/{query}")
+
+    assert unseen.status_code == unknown.status_code == 404
+    assert unseen.json() == unknown.json()
+
+
+def test_the_counterparty_of_a_deleted_account_keeps_its_number(alice, bob, boss):
+    alice.send(bob.account, 5)
+    boss.delete(f"/api/accounts/{bob.account.pk}/")
+
+    [_, entry] = alice.get(path_of(alice.account)).json()["entries"]
+
+    assert entry["counterparty"] == bob.account.pk
+
+
+def test_dates_do_not_go_back_when_clocks_do(alice, bob, monkeypatch):
+    alice.send(bob.account, 1)
+    [*_, last] = moments_of(alice.account)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: datetime(2020, 1, 1, tzinfo=UTC))
+
+    Transfer.objects.create(origin=alice.account, destination=bob.account, balance=1)
+
+    assert moments_of(alice.account)[-1] == last

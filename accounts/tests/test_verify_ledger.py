@@ -1,0 +1,953 @@
+"""The proof of the ledger: it finds what was changed behind the server's back, and nothing else."""
+
+import io
+import json
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, connections
+from django.db.transaction import TransactionManagementError, atomic
+from django.db.utils import load_backend
+
+from accounts import append_only, ledger, verification
+from accounts.models import Account, Entry, Transfer
+from accounts.verification import Head, Verification, read_heads, side_by_side, snapshot
+
+# MariaDB commits when a trigger is dropped, so a test's transaction could not be rolled back.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+UNCHECKED = {
+    "postgresql": "SET session_replication_role = {}".format,
+    "mysql": "SET foreign_key_checks = {}".format,
+    "sqlite": "PRAGMA foreign_keys = {}".format,
+}[connection.vendor]
+OFF, ON = {"postgresql": ("replica", "DEFAULT")}.get(connection.vendor, (0, 1))
+
+
+@pytest.fixture
+def history(alice, bob, boss) -> Iterator[SimpleNamespace]:
+    """Every kind of operation. The entries by account, each by its seq:
+
+    alice  opening 1_000_000, first -300_000, second -100 and back, adjustment 5, fifth -7
+    bob    opening 0, first 300_000, second 100 and back, third -50, fifth 7
+    carol  opening 10, third 50, closing -60
+    dan    opening 20, fourth -5, closing -15
+    erin   opening 0, fourth 5, closing -5
+    franc  opening 50 EUR, closing -50 EUR, opening 50 USD
+    """
+    carol, dan, erin = [Account.objects.create(currency="USD", balance=b) for b in (10, 20, 0)]
+    franc = Account.objects.create(currency="EUR", balance=50)
+
+    def send(origin: Account, destination: Account, amount: int) -> Transfer:
+        return Transfer(
+            origin=origin, destination=destination, balance=amount, created_by=alice.user
+        )
+
+    first = send(alice.account, bob.account, 300_000)
+    second = send(alice.account, bob.account, 100)
+    third = send(bob.account, carol, 50)
+    fourth = send(dan, erin, 5)
+    fifth = send(alice.account, bob.account, 7)
+    for transfer in (first, second):
+        transfer.save()
+    second.delete(by=boss.user)
+    account = Account.objects.get(pk=alice.account.pk)
+    account.balance += 5
+    account.save(by=boss.user, reason="Zinsen für März")
+    franc.currency = "USD"
+    franc.save()
+    refused = [send(alice.account, bob.account, 1), send(erin, bob.account, 10**6)]
+    ledger.post_groups([[third, fourth], refused, [fifth]])
+    ids = {
+        "alice": alice.account.pk,
+        "bob": bob.account.pk,
+        "carol": carol.pk,
+        "dan": dan.pk,
+        "erin": erin.pk,
+        "franc": franc.pk,
+        "stranger": franc.pk + 500,
+    }
+    Account.objects.filter(pk__in=[carol.pk, dan.pk, erin.pk]).delete()
+    transfers = {
+        "first": first.pk,
+        "second": second.pk,
+        "third": third.pk,
+        "fourth": fourth.pk,
+        "fifth": fifth.pk,
+    }
+    yield SimpleNamespace(**ids, **transfers, boss=boss.user.pk, accounts=ids, people=(alice, bob))
+    with behind_the_back() as cursor:
+        # What emptying the tables would stumble over.
+        cursor.execute("DELETE FROM accounts_entry")
+
+
+@contextmanager
+def behind_the_back():
+    """A cursor that nothing stops: no trigger, no foreign key."""
+    # Not a real schema editor: SQLite's checks the foreign keys when it is done.
+    editor = SimpleNamespace(connection=connection)
+    append_only.remove(None, editor)
+    with connection.cursor() as cursor:
+        cursor.execute(UNCHECKED(OFF))
+        try:
+            yield cursor
+        finally:
+            cursor.execute(UNCHECKED(ON))
+            append_only.install(None, editor)
+
+
+def tamper(history: SimpleNamespace, sql: str) -> None:
+    """Run SQL in which {alice} is a number and %s is 32 zero bytes."""
+    with behind_the_back() as cursor:
+        cursor.execute(sql.format(**vars(history)), [bytes(32)] * sql.count("%s") or None)
+
+
+def named(history: SimpleNamespace) -> list[str]:
+    """What is found, such as "digest alice 2"."""
+    names = {pk: name for name, pk in history.accounts.items()}
+    return sorted(
+        " ".join(
+            str(part)
+            for part in (d.check, d.currency, names.get(d.account), d.seq)
+            if part is not None
+        )
+        for d in Verification().run()
+    )
+
+
+def entry(account: str, seq: int, change: str) -> str:
+    return f"UPDATE accounts_entry SET {change} WHERE account_id = {{{account}}} AND seq = {seq}"  # noqa: S608
+
+
+def test_every_kind_of_operation_verifies(history):
+    run = Verification()
+
+    assert list(run.run()) == []
+
+    assert (run.accounts, run.entries, run.transfers) == (3, 24, 5)
+    assert run.totals == {
+        "EUR": {
+            "balance": 0,
+            "opening": 50,
+            "transfer": 0,
+            "cancellation": 0,
+            "adjustment": 0,
+            "closing": -50,
+        },
+        "USD": {
+            "balance": 1_000_005,
+            "opening": 1_000_080,
+            "transfer": 0,
+            "cancellation": 0,
+            "adjustment": 5,
+            "closing": -80,
+        },
+    }
+
+
+def test_nothing_verifies(db):
+    assert list(Verification().run()) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        # Entries.
+        (
+            entry("alice", 2, "amount = amount - 1"),
+            [
+                "amount alice 2",
+                "balance_after alice 2",
+                "digest alice 2",
+                "sum alice",
+                "total_transfer USD",
+            ],
+        ),
+        (
+            entry("alice", 2, "balance_after = balance_after + 1"),
+            ["balance_after alice 2", "balance_after alice 3", "digest alice 2"],
+        ),
+        (
+            entry("alice", 6, "balance_after = balance_after + 1"),
+            ["balance alice", "balance_after alice 6", "digest alice 6"],
+        ),
+        (
+            entry("alice", 2, "amount = amount - 1, balance_after = balance_after - 1"),
+            [
+                "amount alice 2",
+                "balance_after alice 3",
+                "digest alice 2",
+                "sum alice",
+                "total_transfer USD",
+            ],
+        ),
+        (entry("alice", 3, "date = '2001-01-01 00:00:00'"), ["date alice 3", "digest alice 3"]),
+        (entry("alice", 2, "digest = %s"), ["digest alice 2", "digest alice 3"]),
+        (entry("alice", 5, "reason = 'Zinsen'"), ["digest alice 5"]),
+        (entry("alice", 5, "by_id = NULL"), ["digest alice 5"]),
+        (entry("alice", 5, "kind = 'opening'"), ["digest alice 5", "kind alice 5"]),
+        (entry("alice", 5, "kind = 'gift'"), ["digest alice 5", "kind alice 5", "total USD"]),
+        (
+            entry("alice", 5, "kind = 'transfer'"),
+            [
+                "counterparty alice 5",
+                "digest alice 5",
+                "total USD",
+                "total_transfer USD",
+                "transfer alice 5",
+            ],
+        ),
+        (entry("alice", 5, "transfer_id = {first}"), ["digest alice 5", "transfer alice 5"]),
+        (entry("alice", 5, "counterparty = {bob}"), ["counterparty alice 5", "digest alice 5"]),
+        (entry("alice", 1, "kind = 'adjustment'"), ["digest alice 1", "kind alice 1"]),
+        (
+            entry("franc", 2, "kind = 'adjustment'"),
+            ["currency franc", "currency franc 3", "digest franc 2", "kind franc 3"],
+        ),
+        (entry("franc", 3, "kind = 'adjustment'"), ["digest franc 3", "kind franc 3"]),
+        (
+            entry("franc", 3, "currency = 'CHF'"),
+            ["currency franc", "digest franc 3", "total CHF", "total USD"],
+        ),
+        (
+            entry("alice", 2, "currency = 'EUR'"),
+            [
+                "currency alice 2",
+                "currency alice 2",
+                "digest alice 2",
+                "total_transfer EUR",
+                "total_transfer USD",
+            ],
+        ),
+        (entry("alice", 2, "by_id = {boss}"), ["by alice 2", "digest alice 2"]),
+        (entry("alice", 2, "counterparty = {carol}"), ["counterparty alice 2", "digest alice 2"]),
+        (
+            entry("alice", 2, "counterparty = {alice}"),
+            ["counterparty alice 2", "digest alice 2"],
+        ),
+        (
+            entry("carol", 2, "counterparty = {alice}"),
+            ["counterparty carol 2", "digest carol 2"],
+        ),
+        (
+            entry("alice", 4, "amount = amount + 1"),
+            [
+                "amount alice 4",
+                "balance_after alice 4",
+                "digest alice 4",
+                "sum alice",
+                "total_cancellation USD",
+            ],
+        ),
+        (
+            entry("bob", 2, "amount = amount + 1"),
+            [
+                "amount bob 2",
+                "balance_after bob 2",
+                "digest bob 2",
+                "sum bob",
+                "total_transfer USD",
+            ],
+        ),
+        (
+            entry("bob", 4, "amount = amount - 1"),
+            [
+                "amount bob 4",
+                "balance_after bob 4",
+                "digest bob 4",
+                "sum bob",
+                "total_cancellation USD",
+            ],
+        ),
+        (entry("alice", 2, "counterparty = NULL"), ["counterparty alice 2", "digest alice 2"]),
+        (
+            entry("alice", 2, "transfer_id = NULL"),
+            ["digest alice 2", "entry alice", "transfer alice 2"],
+        ),
+        (
+            entry("alice", 2, "transfer_id = {fifth}"),
+            ["amount alice 2", "digest alice 2", "entry alice", "entry alice 6"],
+        ),
+        (
+            entry("alice", 2, "kind = 'cancellation'"),
+            [
+                "digest alice 2",
+                "entry alice",
+                "entry alice 2",
+                "total_cancellation USD",
+                "total_transfer USD",
+            ],
+        ),
+        (
+            entry("alice", 4, "kind = 'transfer'"),
+            [
+                "digest alice 4",
+                "entry alice",
+                "entry alice 4",
+                "total_cancellation USD",
+                "total_transfer USD",
+            ],
+        ),
+        (entry("dan", 2, "counterparty = {bob}"), ["account erin 2", "digest dan 2"]),
+        (entry("erin", 2, "counterparty = {bob}"), ["counterparty erin 2", "digest erin 2"]),
+        (
+            entry("dan", 2, "account_id = {stranger}"),
+            [
+                "account stranger 2",
+                "balance_after dan 3",
+                "balance_after stranger 2",
+                "digest dan 3",
+                "digest stranger 2",
+                "kind stranger 2",
+                "kind stranger 3",
+                "seq dan 3",
+                "seq stranger 2",
+                "sum dan",
+                "sum stranger",
+            ],
+        ),
+        (entry("alice", 6, "seq = 7"), ["digest alice 7", "last_seq alice", "seq alice 7"]),
+        (
+            "DELETE FROM accounts_entry WHERE account_id = {alice} AND seq = 2",
+            [
+                "balance_after alice 3",
+                "digest alice 3",
+                "entry alice",
+                "seq alice 3",
+                "sum alice",
+                "total_transfer USD",
+            ],
+        ),
+        (
+            "DELETE FROM accounts_entry WHERE account_id = {alice} AND seq = 1",
+            [
+                "balance_after alice 2",
+                "digest alice 2",
+                "kind alice 2",
+                "seq alice 2",
+                "sum alice",
+                "total USD",
+            ],
+        ),
+        (
+            "DELETE FROM accounts_entry WHERE account_id = {alice} AND seq = 6",
+            [
+                "balance alice",
+                "entry alice",
+                "last_date alice",
+                "last_digest alice",
+                "last_seq alice",
+                "sum alice",
+                "total_transfer USD",
+            ],
+        ),
+        (
+            "DELETE FROM accounts_entry WHERE account_id = {alice}",
+            [
+                "entry alice",
+                "entry alice",
+                "entry alice",
+                "entry alice",
+                "kind alice 1",
+                "sum alice",
+                "total USD",
+                "total_cancellation USD",
+                "total_transfer USD",
+            ],
+        ),
+        (
+            "DELETE FROM accounts_entry WHERE account_id = {carol} AND seq = 3",
+            ["kind carol 3", "sum carol", "total USD"],
+        ),
+        (
+            "DELETE FROM accounts_entry WHERE transfer_id = {first}",
+            [
+                "balance_after alice 3",
+                "balance_after bob 3",
+                "digest alice 3",
+                "digest bob 3",
+                "entry alice",
+                "entry bob",
+                "seq alice 3",
+                "seq bob 3",
+                "sum alice",
+                "sum bob",
+            ],
+        ),
+        (
+            "DELETE FROM accounts_entry WHERE kind = 'cancellation'",
+            [
+                "balance_after alice 5",
+                "balance_after bob 5",
+                "digest alice 5",
+                "digest bob 5",
+                "entry alice",
+                "entry bob",
+                "seq alice 5",
+                "seq bob 5",
+                "sum alice",
+                "sum bob",
+            ],
+        ),
+        (
+            entry("carol", 3, "amount = -59, balance_after = 1"),
+            ["balance_after carol 3", "digest carol 3", "sum carol", "total USD"],
+        ),
+        # Accounts.
+        (
+            "UPDATE accounts_account SET balance = balance + 1 WHERE id = {alice}",
+            ["balance alice", "sum alice", "total USD"],
+        ),
+        (
+            "UPDATE accounts_account SET currency = 'EUR' WHERE id = {alice}",
+            ["currency alice", "total EUR", "total USD"],
+        ),
+        ("UPDATE accounts_account SET last_seq = 5 WHERE id = {alice}", ["last_seq alice"]),
+        ("UPDATE accounts_account SET last_date = NULL WHERE id = {alice}", ["last_date alice"]),
+        ("UPDATE accounts_account SET last_digest = %s WHERE id = {alice}", ["last_digest alice"]),
+        (
+            "DELETE FROM accounts_account WHERE id = {franc}",
+            ["kind franc 4", "sum franc", "total USD"],
+        ),
+        (
+            "INSERT INTO accounts_account (id, currency, balance, last_seq, last_digest) "
+            "VALUES ({stranger}, 'USD', 0, 0, %s)",
+            ["kind stranger 1"],
+        ),
+        (
+            "INSERT INTO accounts_account (id, currency, balance, last_seq, last_digest) "
+            "VALUES ({carol}, 'USD', 3, 3, %s)",
+            [
+                "balance carol",
+                "kind carol 4",
+                "last_date carol",
+                "last_digest carol",
+                "sum carol",
+                "total USD",
+            ],
+        ),
+        # Transfers.
+        (
+            "UPDATE accounts_transfer SET balance = balance + 1 WHERE id = {first}",
+            ["amount alice 2", "amount bob 2"],
+        ),
+        (
+            "UPDATE accounts_transfer SET currency = 'EUR' WHERE id = {first}",
+            ["currency alice 2", "currency bob 2"],
+        ),
+        (
+            "UPDATE accounts_transfer SET origin_id = {franc} WHERE id = {first}",
+            ["account alice 2", "counterparty bob 2"],
+        ),
+        (
+            "UPDATE accounts_transfer SET destination_id = {franc} WHERE id = {second}",
+            ["account bob 3", "account bob 4", "counterparty alice 3", "counterparty alice 4"],
+        ),
+        (
+            "UPDATE accounts_transfer SET origin_id = {franc} WHERE id = {fourth}",
+            ["account dan 2", "counterparty erin 2"],
+        ),
+        (
+            "UPDATE accounts_transfer SET created_by_id = {boss} WHERE id = {first}",
+            ["by alice 2", "by bob 2"],
+        ),
+        (
+            "UPDATE accounts_transfer SET created_by_id = NULL WHERE id = {first}",
+            ["by alice 2", "by bob 2"],
+        ),
+        (
+            "UPDATE accounts_transfer SET cancelled_by_id = NULL WHERE id = {second}",
+            ["by alice 4", "by bob 4"],
+        ),
+        (
+            "UPDATE accounts_transfer SET cancelled = TRUE WHERE id = {first}",
+            ["entry alice", "entry bob"],
+        ),
+        (
+            "UPDATE accounts_transfer SET cancelled = FALSE WHERE id = {second}",
+            ["entry alice 4", "entry bob 4"],
+        ),
+        (
+            "DELETE FROM accounts_transfer WHERE id = {first}",
+            ["transfer alice 2", "transfer bob 2"],
+        ),
+        (
+            "INSERT INTO accounts_transfer "
+            "(date, origin_id, destination_id, currency, balance, cancelled, reference) "
+            "VALUES ('2026-01-01 00:00:00', {alice}, {bob}, 'USD', 1, FALSE, '')",
+            ["entry alice", "entry bob"],
+        ),
+        (
+            "UPDATE accounts_entry SET transfer_id = {first} WHERE transfer_id IS NOT NULL",
+            [
+                "digest alice 3",
+                "digest alice 4",
+                "digest alice 6",
+                "digest bob 3",
+                "digest bob 4",
+                "digest bob 5",
+                "digest bob 6",
+                "digest carol 2",
+                "digest dan 2",
+                "digest erin 2",
+                "entries",
+                "entry",
+                "entry",
+                "entry",
+                "entry alice",
+                "entry alice",
+                "entry alice",
+                "entry bob",
+                "entry bob",
+                "entry bob",
+                "entry bob",
+            ],
+        ),
+    ],
+)
+def test_what_was_changed_is_named(history, sql, expected):
+    tamper(history, sql)
+
+    assert named(history) == expected
+
+
+def test_the_values_are_told(history):
+    with behind_the_back() as cursor:
+        cursor.execute(
+            entry("alice", 2, "amount = 7, digest = %s").format(alice=history.alice), [b"\xab" * 32]
+        )
+    found = {(d.check, d.seq): d for d in Verification().run()}
+    digest = Entry.objects.get(account=history.alice, seq=2).digest_after(
+        bytes(Entry.objects.get(account=history.alice, seq=1).digest)
+    )
+
+    assert str(found["balance_after", 2]) == (
+        f"account {history.alice} entry 2: balance_after expected 1000007, found 700000"
+    )
+    assert str(found["digest", 2]) == (
+        f"account {history.alice} entry 2: digest expected {digest.hex()}, found {'ab' * 32}"
+    )
+    assert str(found["entry", None]) == (
+        f"account {history.alice} transfer {history.first}: "
+        "entry expected transfer of -300000, found none"
+    )
+    assert str(found["entry", 2]) == (
+        f"account {history.alice} entry 2 transfer {history.first}: "
+        "entry expected none, found transfer of 7"
+    )
+    assert str(found["total_transfer", None]) == (
+        "currency USD: total_transfer expected 0, found 300007"
+    )
+    assert str(found["sum", None]) == (
+        f"account {history.alice}: sum expected 1000005, found 699998"
+    )
+
+
+def test_a_negative_balance_is_named(history):
+    off, on = {
+        "postgresql": (
+            "ALTER TABLE accounts_entry DROP CONSTRAINT entry_balance_not_negative",
+            "ALTER TABLE accounts_entry ADD CONSTRAINT entry_balance_not_negative "
+            "CHECK (balance_after >= 0) NOT VALID",
+        ),
+        "mysql": ("SET check_constraint_checks = 0", "SET check_constraint_checks = 1"),
+        "sqlite": ("PRAGMA ignore_check_constraints = 1", "PRAGMA ignore_check_constraints = 0"),
+    }[connection.vendor]
+    with behind_the_back() as cursor:
+        cursor.execute(off)
+        cursor.execute(entry("dan", 2, "amount = -25, balance_after = -5").format(dan=history.dan))
+        cursor.execute(on)
+
+    found = [
+        d for d in Verification().run() if (d.check, d.account) == ("balance_after", history.dan)
+    ]
+
+    assert [(d.seq, d.expected, d.found) for d in found] == [(2, "0 or more", -5), (3, -20, 0)]
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 4, 7])
+def test_pages_change_nothing(history, monkeypatch, page):
+    tamper(history, entry("bob", 3, "amount = amount + 1"))
+    tamper(history, entry("erin", 1, "reason = 'none'"))
+    tamper(history, "UPDATE accounts_transfer SET created_by_id = NULL")
+    whole, heads = Verification(), []
+    expected = list(whole.run())
+    assert {d.check for d in expected} >= {"by", "amount", "digest", "total_transfer"}
+    sizes = []
+
+    monkeypatch.setattr(verification, "PAGE", page)
+    run = Verification(keep=heads.append, progress=sizes.append)
+
+    assert list(run.run()) == expected
+    assert (run.accounts, run.entries, run.totals) == (whole.accounts, whole.entries, whole.totals)
+    assert sum(sizes) == run.entries == Entry.objects.count()
+    assert max(sizes) < 2 * page
+    last = Entry.objects.order_by("account_id", "-seq").values_list("account_id", "seq", "digest")
+    assert heads == list({a: Head(a, s, bytes(d)) for a, s, d in reversed(last)}.values())[::-1]
+
+
+def test_streams_are_merged_by_key():
+    merged = side_by_side([(1, "a"), (3, "b")], [], [(-1, "c"), (3, "d"), (4, "e")])
+
+    assert list(merged) == [
+        (-1, [None, None, "c"]),
+        (1, ["a", None, None]),
+        (3, ["b", None, "d"]),
+        (4, [None, None, "e"]),
+    ]
+
+
+# Beside the server.
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """Run something in another thread, as the server would, and wait for it."""
+    # In memory, SQLite has one connection; in a file, each thread has its own.
+    path = tmp_path / "db.sqlite3"
+    backend = load_backend(connection.settings_dict["ENGINE"])
+
+    def connect() -> None:
+        if connection.vendor == "sqlite":
+            options = {**connection.settings_dict["OPTIONS"], "timeout": 1}
+            connections["default"] = backend.DatabaseWrapper(
+                {**connection.settings_dict, "NAME": str(path), "OPTIONS": options}, "default"
+            )
+
+    def beside(work: Callable) -> None:
+        errors = []
+
+        def run() -> None:
+            connect()
+            try:
+                work()
+            except Exception as error:
+                errors.append(error)
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+        assert errors == []
+
+    own = connections["default"]
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM INTO %s", [str(path)])
+    connect()
+    yield beside
+    if connection is not own:
+        connection.close()
+        connections["default"] = own
+
+
+def test_what_happens_meanwhile_is_not_reported(history, beside, monkeypatch):
+    alice, bob = history.people
+    monkeypatch.setattr(verification, "PAGE", 2)
+    before = Entry.objects.count()
+
+    def work() -> None:
+        Transfer.objects.create(origin=alice.account, destination=bob.account, balance=7)
+        Transfer.objects.get(pk=history.fifth).delete()
+        Account.objects.create(currency="USD", balance=7)
+        Account.objects.get(pk=history.franc).delete()
+
+    pages = []
+
+    def meanwhile(entries: int) -> None:
+        if not pages:
+            beside(work)
+        pages.append(entries)
+
+    run = Verification(progress=meanwhile)
+    with snapshot():
+        assert list(run.run()) == []
+
+    assert (run.entries, run.transfers) == (before, 5)
+    assert len(pages) > 5
+    # Not blocked, either: it is there.
+    after = Verification()
+    assert list(after.run()) == []
+    assert (after.entries, after.transfers) == (before + 6, 6)
+
+
+def test_the_command_takes_a_snapshot(history, beside, monkeypatch, capsys):
+    alice, bob = history.people
+    done = []
+
+    def after_the_first_page(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if "digest" in sql and not done:
+            done.append(sql)
+            beside(Transfer(origin=alice.account, destination=bob.account, balance=7).save)
+        return result
+
+    monkeypatch.setattr(verification, "PAGE", 2)
+    with connection.execute_wrapper(after_the_first_page):
+        call_command("verify_ledger")
+
+    assert done
+    assert capsys.readouterr().out.startswith("3 accounts, 24 entries, 5 transfers, 0 discrep")
+    assert alice.balance == 699_991
+
+
+def test_a_snapshot_is_a_transaction_of_its_own(db):
+    with atomic(), pytest.raises(TransactionManagementError), snapshot():
+        pass
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="a read transaction may go on to write")
+def test_a_snapshot_cannot_write(alice):
+    with pytest.raises(DatabaseError), snapshot(), connection.cursor() as cursor:
+        cursor.execute("UPDATE accounts_account SET balance = 7")
+
+    assert alice.balance == 1_000_000
+
+
+# The command.
+
+
+def verify(capsys, *args: object) -> tuple[int, str]:
+    """Run the command; return its exit status and what it printed."""
+    status = 0
+    try:
+        call_command("verify_ledger", *map(str, args))
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert err == ""
+    return status, out
+
+
+def test_the_command_says_that_all_is_well(history, capsys):
+    status, out = verify(capsys)
+
+    assert status == 0
+    assert re.fullmatch(
+        r"3 accounts, 24 entries, 5 transfers, 0 discrepancies in \d+\.\d+ s\.\n", out
+    )
+
+
+def test_the_command_prints_a_line_for_each_discrepancy(history, capsys):
+    tamper(history, "UPDATE accounts_account SET balance = 1000006 WHERE id = {franc}")
+
+    status, out = verify(capsys)
+
+    assert status == 1
+    assert out.splitlines()[:-1] == [
+        f"account {history.franc}: balance expected 50, found 1000006",
+        f"account {history.franc}: sum expected 50, found 1000006",
+        "currency USD: total expected 1000005, found 1999961",
+    ]
+    assert "3 discrepancies" in out.splitlines()[-1]
+
+
+def test_the_command_prints_json(history, capsys):
+    status, out = verify(capsys, "--json")
+
+    report = json.loads(out)
+    assert status == 0
+    assert report.pop("seconds") >= 0
+    assert report.pop("totals")["USD"]["closing"] == -80
+    assert report == {
+        "discrepancies": [],
+        "counts": {"accounts": 3, "entries": 24, "transfers": 5, "discrepancies": 0},
+    }
+
+
+def test_the_command_prints_discrepancies_in_json(history, capsys):
+    tamper(history, entry("alice", 3, "date = '2001-01-01 00:00:00'"))
+    tamper(history, entry("alice", 5, "digest = %s"))
+
+    status, out = verify(capsys, "--json")
+
+    report = json.loads(out)
+    assert status == 1
+    assert report["counts"]["discrepancies"] == 4
+    common = {"account": history.alice, "transfer": None, "currency": None}
+    date, digest, zeros, after = report["discrepancies"]
+    assert date["expected"].endswith("+00:00 or later")
+    assert {**date, "expected": ""} == {
+        "check": "date",
+        "seq": 3,
+        "expected": "",
+        "found": "2001-01-01T00:00:00+00:00",
+        **common,
+    }
+    assert (digest["check"], digest["seq"]) == ("digest", 3)
+    assert re.fullmatch("[0-9a-f]{64}", zeros.pop("expected"))
+    assert zeros == {"check": "digest", "seq": 5, "found": "00" * 32, **common}
+    assert (after["check"], after["seq"]) == ("digest", 6)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_far_it_is(history, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+
+    call_command("verify_ledger", stdout=io.StringIO())
+
+    assert f" 0/{Entry.objects.latest('id').pk} " in sys.stderr.getvalue()
+
+
+# Recorded heads.
+
+
+@pytest.fixture
+def heads(history, tmp_path, capsys) -> Path:
+    path = tmp_path / "heads"
+    assert verify(capsys, "--heads", path)[0] == 0
+    return path
+
+
+def test_heads_are_recorded(history, heads):
+    expected = [
+        f"{account} {seq} {bytes(Entry.objects.get(account=account, seq=seq).digest).hex()}\n"
+        for account, seq in [
+            (history.alice, 6),
+            (history.bob, 6),
+            (history.carol, 3),
+            (history.dan, 3),
+            (history.erin, 3),
+            (history.franc, 3),
+        ]
+    ]
+    assert heads.read_text() == "".join(expected)
+    assert list(heads.parent.glob("heads*")) == [heads]
+
+
+def test_heads_move_on_with_the_entries(history, heads, capsys):
+    old = heads.read_text()
+    Transfer.objects.create(origin_id=history.alice, destination_id=history.franc, balance=7)
+    Account.objects.get(pk=history.bob).delete()
+
+    assert verify(capsys, "--heads", heads)[0] == 0
+
+    was, now = ([line.split() for line in text.splitlines()] for text in (old, heads.read_text()))
+    moved = {int(a[0]): (int(a[1]), int(b[1])) for a, b in zip(was, now, strict=True) if a != b}
+    assert moved == {history.alice: (6, 7), history.bob: (6, 7), history.franc: (3, 4)}
+    assert [head.account for head in read_heads(heads)] == sorted(history.accounts.values())[:-1]
+
+
+def rewrite(history: SimpleNamespace, account: int) -> None:
+    """Make the chain and the row of an account follow from its entries, whatever they are."""
+    digest = bytes(32)
+    with behind_the_back() as cursor:
+        for row in Entry.objects.of(account):
+            digest = row.digest_after(digest)
+            cursor.execute("UPDATE accounts_entry SET digest = %s WHERE id = %s", [digest, row.pk])
+        cursor.execute(
+            "UPDATE accounts_account SET last_seq = %s, last_digest = %s, last_date = "
+            "(SELECT MAX(date) FROM accounts_entry WHERE account_id = %s) WHERE id = %s",
+            [row.seq, digest, account, account],
+        )
+
+
+def test_a_chain_that_was_written_anew_is_found_by_its_head(history, heads, capsys):
+    recorded = heads.read_text()
+    tamper(history, entry("alice", 5, "reason = 'Zinsen'"))
+    rewrite(history, history.alice)
+    now = bytes(Entry.objects.get(account=history.alice, seq=6).digest)
+    assert verify(capsys)[0] == 0
+
+    status, out = verify(capsys, "--heads", heads)
+
+    assert status == 1
+    assert [line.split(", found ")[1] for line in out.splitlines()[:-1]] == [now.hex()]
+    assert out.startswith(f"account {history.alice} entry 6: head expected ")
+    assert heads.read_text() == recorded
+    assert list(heads.parent.glob("heads*")) == [heads]
+
+
+def test_a_tail_that_was_cut_off_is_found_by_its_head(history, heads, capsys):
+    recorded = heads.read_text()
+    tamper(history, "DELETE FROM accounts_entry WHERE transfer_id = {fifth}")
+    tamper(history, "DELETE FROM accounts_transfer WHERE id = {fifth}")
+    tamper(history, "UPDATE accounts_account SET balance = balance + 7 WHERE id = {alice}")
+    tamper(history, "UPDATE accounts_account SET balance = balance - 7 WHERE id = {bob}")
+    rewrite(history, history.alice)
+    rewrite(history, history.bob)
+    assert verify(capsys)[0] == 0
+
+    status, out = verify(capsys, "--heads", heads)
+
+    assert status == 1
+    lines = dict(
+        zip((line.split()[0] for line in recorded.splitlines()), recorded.splitlines(), strict=True)
+    )
+    assert out.splitlines()[:-1] == [
+        f"account {pk} entry 6: head expected {lines[str(pk)].split()[2]}, found none"
+        for pk in (history.alice, history.bob)
+    ]
+    assert heads.read_text() == recorded
+
+
+def test_an_account_that_vanished_is_found_by_its_head(history, heads, capsys):
+    tamper(history, "DELETE FROM accounts_entry WHERE account_id = {franc}")
+    tamper(history, "DELETE FROM accounts_account WHERE id = {franc}")
+    assert verify(capsys)[0] == 0
+
+    status, out = verify(capsys, "--heads", heads)
+
+    assert status == 1
+    assert out.startswith(f"account {history.franc} entry 3: head expected ")
+
+
+def test_heads_are_not_recorded_from_what_does_not_verify(history, tmp_path, capsys):
+    tamper(history, "UPDATE accounts_account SET last_seq = 7 WHERE id = {alice}")
+
+    assert verify(capsys, "--heads", tmp_path / "heads")[0] == 1
+
+    assert list(tmp_path.iterdir()) == []
+
+
+DIGEST = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("heads\n", "line 1 is not an account, a seq and a digest"),
+        (f"1 1 {DIGEST}\n\n", "line 2 is not an account"),
+        (f"1 1 {DIGEST}\n2 1 {DIGEST[1:]}\n", "line 2 is not an account"),
+        (f"1 1 {DIGEST}\n2 1 {DIGEST}", "line 2 is not an account"),
+        (f"1 x {DIGEST}\n", "line 1 is not an account"),
+        (f"1 1 {DIGEST} 1\n", "line 1 is not an account"),
+        (f"2 1 {DIGEST}\n1 1 {DIGEST}\n", "line 2 is not in the order of the accounts"),
+        (f"2 1 {DIGEST}\n2 2 {DIGEST}\n", "line 2 is not in the order of the accounts"),
+        ("\udcff\n", "can't decode"),
+    ],
+)
+def test_a_malformed_file_is_refused_and_kept(history, tmp_path, capsys, text, message):
+    path = tmp_path / "heads"
+    path.write_text(text, errors="surrogateescape")
+
+    with pytest.raises(CommandError, match=message) as refusal:
+        call_command("verify_ledger", "--heads", str(path))
+
+    assert refusal.value.returncode == 2
+    assert capsys.readouterr().out == ""
+    assert path.read_text(errors="surrogateescape") == text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("path", [".", "no/such/folder/heads"])
+def test_a_file_that_cannot_be_used_is_refused(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(CommandError) as refusal:
+        call_command("verify_ledger", "--json", "--heads", path)
+
+    assert refusal.value.returncode == 2

@@ -1,0 +1,6 @@
+from accounts.views import AccountViewSet, TransferViewSet
+from almaFintech.routers import Router
+
+router = Router()
+router.register("accounts", AccountViewSet, "account")
+router.register("transfers", TransferViewSet, "transfer")

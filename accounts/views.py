@@ -1,0 +1,208 @@
+"""The endpoints of accounts and transfers. Their docstrings are the API's documentation."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+from rest_framework import mixins, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.utils.urls import replace_query_param
+
+from accounts import ledger
+from accounts.filters import AccountFilter, TransferFilter
+from accounts.idempotency import once
+from accounts.models import Account, AccountQuerySet, Entry, Transfer
+from accounts.permissions import AccountPermissions, TransferPermissions, acting_user
+from accounts.schema import document_accounts, document_transfers
+from accounts.serializers import (
+    AccountSerializer,
+    BatchMalformed,
+    BatchSerializer,
+    TransferSerializer,
+    moments,
+)
+from accounts.statements import CSVRenderer, Statement
+from almaFintech.filters import QueryMixin
+from almaFintech.pagination import KeysetPagination
+from almaFintech.transactions import retried
+from audit import trail
+from audit.views import AuditedViewSet
+
+NEWEST_FIRST = "-date"
+BY_DATE = {"date": ("date", "id")}
+
+
+@document_accounts
+class AccountViewSet(QueryMixin, AuditedViewSet, viewsets.ModelViewSet[Account]):
+    """Accounts: staff sees and edits all, a user sees those in the own profile.
+
+    `balance` is in micro units of `currency`.
+    """
+
+    filterset_class = AccountFilter
+    orderings = {"id": ("id",), "balance": ("balance", "id")}
+    parameters = {"retrieve": ("at",), "statement": ("from", "to", "limit", "cursor")}
+
+    serializer_class = AccountSerializer
+    lookup_field = "id"
+    permission_classes = (IsAuthenticated, AccountPermissions)
+
+    def get_queryset(self) -> AccountQuerySet:
+        return Account.objects.visible_to(self.request.user)
+
+    def authorship(self) -> dict[str, Any]:
+        return {"by": acting_user(self.request)}
+
+    @action(
+        detail=True,
+        serializer_class=TransferSerializer,
+        filterset_class=TransferFilter,
+        ordering=NEWEST_FIRST,
+        orderings=BY_DATE,
+    )
+    def transfers(self, request: Request, id: str) -> Response:
+        """The transfers from and to this account, newest first."""
+        account = self.get_object()
+        transfers: Any = self.filter_queryset(Transfer.objects.all())  # type: ignore[arg-type]
+        return self.paginated(transfers.touching([account.pk]))
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """One account; with `?at=`, an ISO 8601 moment, the balance that it had then."""
+        account = self.get_object()
+        data = self.get_serializer(account).data
+        [at] = moments(request, "at")
+        if at:
+            state = Entry.objects.filter(account=account.pk, date__lte=at).latest_state()
+            data |= {"balance": state.balance_after if state else 0, "at": at}
+        return Response(data)
+
+    @action(
+        detail=True,
+        renderer_classes=(JSONRenderer, CSVRenderer),
+        ordering="seq",
+        orderings={"seq": ("seq",)},
+    )
+    def statement(self, request: Request, id: str) -> HttpResponseBase:
+        """The entries of an account from `?from=` (included) to `?to=` (not), oldest first.
+
+        Both are ISO 8601 moments; a date alone is its midnight in UTC. The balances are those
+        of the whole period, whatever the page. As CSV (`?format=csv` or `Accept: text/csv`)
+        the entries come in one stream, with a line of totals.
+        """
+        start, end = moments(request, "from", "to")
+        statement = Statement(self.get_object(), start, end or timezone.now())
+        if request.accepted_renderer.format == "csv":
+            name = f"statement-{statement.account.pk}.csv"
+            return StreamingHttpResponse(
+                statement.csv(),
+                content_type="text/csv; charset=utf-8",
+                headers={"Content-Disposition": f'attachment; filename="{name}"'},
+            )
+        lines: Any = statement.entries().lines()
+        page: Any = self.paginate_queryset(lines)
+        # The next page is of the same period, and not until a later now.
+        paginator = cast(KeysetPagination, self.paginator)
+        paginator.base_url = replace_query_param(
+            request.build_absolute_uri(), "to", statement.end.isoformat()
+        )
+        return self.get_paginated_response(statement.json(page))
+
+    @action(detail=False, filterset_class=None, orderings={"id": ("id",)})
+    def biggest(self, request: Request) -> Response:
+        """The account with the highest balance of each currency; all of them on a tie."""
+        return self.paginated(self.get_queryset().biggest())
+
+    def paginated(self, rows: QuerySet[Any]) -> Response:
+        page = self.paginate_queryset(rows)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+@document_transfers
+class TransferViewSet(
+    QueryMixin,
+    mixins.CreateModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.DestroyModelMixin,
+    viewsets.GenericViewSet[Transfer],
+):
+    """Transfers: staff sees all, a user those from or to an account in the own profile.
+
+    POST moves `balance` micro units from `origin` to `destination`; DELETE gives them back and
+    keeps the transfer, marked as cancelled. With an `Idempotency-Key` a POST may be repeated: it
+    is carried out once, and answered alike each time.
+    """
+
+    queryset = Transfer.objects.all()
+    serializer_class = TransferSerializer
+    lookup_field = "id"
+    filterset_class = TransferFilter
+    ordering = NEWEST_FIRST
+    orderings = BY_DATE
+    permission_classes = (IsAuthenticated, TransferPermissions)
+
+    def get_queryset(self) -> QuerySet[Transfer]:
+        return Transfer.objects.visible_to(self.request.user)
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The transfers of the user's accounts, for staff all, newest first."""
+        # Whose they are comes last: the branches by which they are read are those of a user.
+        transfers: Any = self.filter_queryset(Transfer.objects.all())
+        page = self.paginate_queryset(transfers.visible_to(request.user))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return once(request, lambda: super(TransferViewSet, self).create(request))
+
+    def perform_create(self, serializer: BaseSerializer[Transfer]) -> None:
+        self.check_origins([serializer.validated_data])
+        serializer.save(created_by=acting_user(self.request))
+
+    @retried
+    def perform_destroy(self, instance: Transfer) -> None:
+        user = acting_user(self.request)
+        instance.delete(by=user)
+        if user.is_staff:
+            trail.cancelled(user, [instance])
+
+    @action(methods=["post"], detail=False)
+    def batch(self, request: Request) -> Response:
+        """Book up to 1000 transfers in the order given, all or none.
+
+        An earlier one may fund a later one. A refusal names the `index`, counted from 0, of the
+        first transfer that was refused.
+        """
+        return once(request, lambda: self.create_batch(request))
+
+    def create_batch(self, request: Request) -> Response:
+        serializer = BatchSerializer(data=request.data)
+        if not serializer.is_valid():
+            raise BatchMalformed.of(serializer.errors)
+        items = serializer.validated_data["transfers"]
+        self.check_origins(items)
+        try:
+            booked = ledger.post(
+                Transfer(**item, created_by=acting_user(request)) for item in items
+            )
+        except ledger.LedgerRefusal as refusal:
+            refusal.details = {"index": refusal.index}
+            raise
+        data = self.get_serializer(booked, many=True).data
+        return Response(data, status=status.HTTP_201_CREATED)
+
+    def check_origins(self, items: Sequence[dict[str, Any]]) -> None:
+        """Refuse when one of the origins is not the user's, whether it exists or not."""
+        if self.request.user.is_staff:
+            return
+        origins = {item["origin_id"] for item in items}
+        own = Account.objects.visible_to(self.request.user).filter(pk__in=origins)
+        if own.count() < len(origins):
+            raise PermissionDenied("You can only send from your own accounts.")

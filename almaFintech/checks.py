@@ -1,0 +1,85 @@
+"""System checks: what must hold before this server may touch money."""
+
+import hashlib
+from collections.abc import Sequence
+from ipaddress import ip_network
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connections
+
+from almaFintech.rates import Rate
+
+# SHA-256 of the keys that once stood in this repository, which anybody may have read.
+PUBLISHED_KEYS = {
+    "983136ed019491e2fb2ab9d063bb99a71b063074157671637811aab95103a3c0",
+    "8a8bf9a3425e5e258d5c200d6af1791580e1706ed8f9889d029fbb6c3e16b913",
+    "9d0ccbbea250638e1fb0c3edde6a0dc64e2011bea36a3d2548093f4fc8b2d0da",
+}
+
+
+@register(Tags.database)
+def database_returns_inserted_rows(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The ledger books many transfers in one INSERT and reads their ids from its answer."""
+    return [
+        Error(
+            f"The database {alias!r} ({connections[alias].display_name}) cannot return the rows "
+            "of a bulk insert, which the ledger needs.",
+            hint="Use PostgreSQL, MariaDB 10.5 or later, or SQLite 3.35 or later.",
+            id="almaFintech.E001",
+        )
+        for alias in databases or []
+        if not connections[alias].features.can_return_rows_from_bulk_insert
+    ]
+
+
+@register(Tags.security)
+def metrics_are_allowed_to_networks(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    try:
+        for network in settings.METRICS_ALLOWED:
+            ip_network(network)
+    except ValueError as error:
+        return [Error(f"METRICS_ALLOWED: {error}.", id="almaFintech.E005")]
+    return []
+
+
+@register(Tags.security)
+def keys_are_secret(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A key that was published once signs tokens for everybody who has read it."""
+    keys = {"SECRET_KEY": settings.SECRET_KEY} | {
+        f"SECRET_KEY_FALLBACKS[{index}]": key
+        for index, key in enumerate(settings.SECRET_KEY_FALLBACKS)
+    }
+    return [
+        Error(f"{name} was published with the source of this server.", id="almaFintech.E002")
+        for name, key in keys.items()
+        if hashlib.sha256(key.encode()).hexdigest() in PUBLISHED_KEYS
+    ]
+
+
+@register(Tags.security)
+def rates_can_be_read(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    for name in ("LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "USER_RATE"):
+        try:
+            Rate.parse(getattr(settings, name))
+        except ValueError as error:
+            errors.append(Error(f"{name}: {error}.", id="almaFintech.E003"))
+    return errors
+
+
+@register(Tags.security)
+def limits_are_not_negative(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    return [
+        Error(f"{name} must be {least} or more.", id="almaFintech.E004")
+        for name, least in (("TRUSTED_PROXIES", 0), ("MAX_BODY_BYTES", 1))
+        if getattr(settings, name) < least
+    ]

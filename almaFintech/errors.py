@@ -1,0 +1,154 @@
+"""One family of refusals, and the one door by which errors become HTTP answers."""
+
+import codecs
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views import defaults
+from rest_framework import status
+from rest_framework.exceptions import APIException, ErrorDetail
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as rest_framework_handler
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+DATABASE_AWAY = (OperationalError, InterfaceError)
+
+
+class Refusal(ValidationError):
+    """A request that is understood and refused, and that has changed nothing.
+
+    A subclass gives the `code` that clients may rely on, and where it differs the HTTP status.
+    """
+
+    code: str
+    default_message: str
+    # What the answer tells beside `detail` and `code`.
+    details: Mapping[str, Any] = {}
+    status_code: int = status.HTTP_400_BAD_REQUEST
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.default_message, code=self.code)
+
+
+class DatabaseUnavailable(APIException):
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The database is not available. Try again later."
+    default_code = "database_unavailable"
+    wait = RETRY_AFTER_SECONDS
+
+
+class Conflict(APIException):
+    """The database refused a row that was fine when it was checked, a moment earlier."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = "Another request changed the same data at the same time."
+    default_code = "conflict"
+
+
+class Unstorable(APIException):
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_detail = "A value cannot be stored in the database."
+    default_code = "invalid"
+
+
+class BadRequest(APIException):
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_detail = "The request is malformed."
+    default_code = "bad_request"
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer what a view raised as `{"detail": ..., "code": ...}`, or errors by field."""
+    if isinstance(error, ValidationError):
+        code = getattr(error, "code", None) or "invalid"
+        return Response(
+            {
+                **getattr(error, "details", {}),
+                "detail": " ".join(error.messages),
+                "code": code,
+            },
+            status=getattr(error, "status_code", status.HTTP_400_BAD_REQUEST),
+        )
+    response = rest_framework_handler(_as_api_exception(error), context)
+    if response is not None and isinstance(response.data, dict):
+        detail = response.data.get("detail")
+        if isinstance(detail, ErrorDetail):
+            response.data.setdefault("code", detail.code)
+    return response
+
+
+def _as_api_exception(error: Exception) -> Exception:
+    if isinstance(error, DATABASE_AWAY):
+        logger.error("The database is not available: %s", error)
+        return DatabaseUnavailable()
+    if isinstance(error, IntegrityError):
+        logger.warning("The database refused a row: %s", _constraint(error))
+        return Conflict()
+    if isinstance(error, (DataError, UnicodeEncodeError)):
+        return Unstorable()
+    if isinstance(error, SuspiciousOperation):
+        # Such as more parameters than DATA_UPLOAD_MAX_NUMBER_FIELDS.
+        return BadRequest()
+    return error
+
+
+def _constraint(error: IntegrityError) -> object:
+    """What the row broke, and not the row: the whole message shows what is in it."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    # PostgreSQL tells the name; else it is SQLite's sentence or MariaDB's number.
+    return diagnosis.constraint_name if diagnosis else error.args[:1]
+
+
+class ErrorMiddleware:
+    """Give the pages outside the API the same answers to what no page can help."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        # RFC 8259, section 8.1: JSON between systems is UTF-8. Some of the other names that
+        # Python knows, such as "hex", are not even encodings of text.
+        if request.encoding and codecs.lookup(request.encoding).name not in ("utf-8", "ascii"):
+            return JsonResponse(
+                {"detail": "The charset must be UTF-8.", "code": "unsupported_media_type"},
+                status=status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+            )
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        answer = _as_api_exception(error)
+        if not isinstance(answer, APIException):
+            return None
+        wait = getattr(answer, "wait", None)
+        return HttpResponse(
+            str(answer.detail),
+            status=answer.status_code,
+            headers={"Retry-After": str(wait)} if wait else None,
+        )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answer what Django refuses before a view: as JSON below `/api/`."""
+    if request.path.startswith("/api/"):
+        return JsonResponse(
+            {"detail": BadRequest.default_detail, "code": BadRequest.default_code},
+            status=BadRequest.status_code,
+        )
+    return defaults.bad_request(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Answer an error of ours: as JSON below `/api/`, as Django's page elsewhere."""
+    if request.path.startswith("/api/"):
+        return JsonResponse(
+            {"detail": "An error of the server.", "code": "server_error"},
+            status=status.HTTP_500_INTERNAL_SERVER_ERROR,
+        )
+    return defaults.server_error(request)

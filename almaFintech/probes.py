@@ -1,0 +1,112 @@
+"""What those ask who keep the server running: `/healthz`, `/readyz` and `/metrics`.
+
+They are answered before any other middleware: a probe names the server by its address and
+speaks plain HTTP, so neither ALLOWED_HOSTS nor the redirect to HTTPS must be in its way, and
+its visits belong neither in the log nor in the metrics.
+"""
+
+import hmac
+import logging
+import os
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+
+import redis
+from django.conf import settings
+from django.db import Error, connection
+from django.db.migrations.loader import MigrationLoader
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+logger = logging.getLogger(__name__)
+
+# Headers that a proxy adds. Behind one, the address of the connection is the proxy's own.
+PROXIED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA")
+
+
+class ProbeMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        probe = PROBES.get(request.path_info)
+        if probe is None:
+            return self.get_response(request)
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
+        response = probe(request)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process answers; to be restarted when it does not."""
+    return JsonResponse({"status": "ok"})
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Whether requests should be sent here: the database is there and has all migrations.
+
+    Without Redis the server goes on, so that only degrades it.
+    """
+    states = {"database": "ok", "migrations": "ok", "cache": _cache_state()}
+    try:
+        if unapplied_migrations():
+            states["migrations"] = "unapplied"
+    except Error as error:
+        logger.warning("The database is not available: %s", type(error).__name__)
+        states |= {"database": "away", "migrations": "unknown"}
+    if (states["database"], states["migrations"]) != ("ok", "ok"):
+        return JsonResponse({"status": "unavailable", **states}, status=503)
+    return JsonResponse({"status": "ok" if states["cache"] == "ok" else "degraded", **states})
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The metrics of all processes of this server, in the format of Prometheus."""
+    if not _may_see_metrics(request):
+        return HttpResponse(status=403)
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+PROBES = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+
+
+def unapplied_migrations() -> list[tuple[str, str]]:
+    """The migrations of this code that the database does not have, as (app, name)."""
+    loader = MigrationLoader(connection)
+    return sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
+
+
+def _cache_state() -> str:
+    if not settings.REDIS_URL:
+        return "ok"
+    # Not by the cache, which hides when Redis is away.
+    client = redis.Redis.from_url(
+        settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=None
+    )
+    try:
+        with client:
+            client.ping()
+    except redis.RedisError:
+        return "away"
+    return "ok"
+
+
+def _may_see_metrics(request: HttpRequest) -> bool:
+    token = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    if settings.METRICS_TOKEN and hmac.compare_digest(token, settings.METRICS_TOKEN.encode()):
+        return True
+    if any(header in request.META for header in PROXIED):
+        return False
+    try:
+        address = ip_address(request.META["REMOTE_ADDR"])
+    except ValueError:
+        # A socket file has no address.
+        return False
+    return any(address in ip_network(network) for network in settings.METRICS_ALLOWED)

@@ -1,0 +1,31 @@
+"""The router of the API."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rest_framework import routers
+
+from almaFintech.views import ApiRoot
+
+
+class Router(routers.DefaultRouter):
+    """A DefaultRouter on which POST to a resource edits it, as PUT does.
+
+    The clients of the first almaFintech edit by POST.
+    """
+
+    APIRootView = ApiRoot
+    # Every path has its trailing slash; `/api/accounts.json` would be a second name for one.
+    include_format_suffixes = False
+    routes = [
+        route._replace(mapping={**route.mapping, "post": "update"})
+        if isinstance(route, routers.Route) and route.name == "{basename}-detail"
+        else route
+        for route in routers.DefaultRouter.routes
+    ]
+
+    def get_api_root_view(self, api_urls: Any = None) -> Callable[..., Any]:
+        view: Any = super().get_api_root_view(api_urls)
+        # The one entry point that is no collection.
+        view.initkwargs["api_root_dict"]["me"] = "me"
+        return view

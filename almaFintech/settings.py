@@ -1,0 +1,319 @@
+"""Settings of almaFintech, all read from the environment or a `.env` file.
+
+Without any configuration this is a development server: DEBUG, SQLite, a random key in an
+ignored file. `checks.py` and `startup.py` keep such a configuration out of production.
+`.env.example` lists every variable that `ENVIRONMENT` knows.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+from corsheaders.defaults import default_headers
+from django.core.exceptions import ImproperlyConfigured
+
+from almaFintech.logs import logging_config
+from almaFintech.secret_key import development_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- The environment ---------------------------------------------------------------------
+
+ENVIRONMENT = {
+    "DEBUG": (bool, True),
+    "SECRET_KEY": (str, ""),
+    "SECRET_KEY_FALLBACKS": (list, []),
+    "ALLOWED_HOSTS": (list, []),
+    "CSRF_TRUSTED_ORIGINS": (list, []),
+    "CORS_ALLOWED_ORIGINS": (list, []),
+    "SECURE_SSL_REDIRECT": (bool, True),
+    "SECURE_HSTS_SECONDS": (int, 31_536_000),
+    "TRUST_FORWARDED_PROTO": (bool, False),
+    "TRUSTED_PROXIES": (int, 0),
+    "MAX_BODY_BYTES": (int, 2_097_152),
+    "LOGIN_RATE_PER_ADDRESS": (str, "10/m"),
+    "LOGIN_RATE_PER_USERNAME": (str, "20/m"),
+    "USER_RATE": (str, ""),
+    "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
+    "DATABASE_POOL_SIZE": (int, 10),
+    "DATABASE_TIMEOUT": (int, 10),
+    "REDIS_URL": (str, ""),
+    "ACCESS_TOKEN_MINUTES": (int, 5),
+    "REFRESH_TOKEN_DAYS": (int, 1),
+    "ROTATE_REFRESH_TOKENS": (bool, False),
+    "IDEMPOTENCY_KEY_DAYS": (int, 30),
+    "SERVE_ADDRESS": (str, "127.0.0.1:8000"),
+    "SERVE_WORKERS": (int, 2),
+    "SERVE_THREADS": (int, 4),
+    "SERVE_PRELOAD": (bool, False),
+    "METRICS_ALLOWED": (list, []),
+    "METRICS_TOKEN": (str, ""),
+}
+env = environ.Env(**ENVIRONMENT)
+env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
+
+# --- Safety ------------------------------------------------------------------------------
+
+DEBUG = env("DEBUG")
+SECRET_KEY = env("SECRET_KEY")
+SECRET_KEY_FALLBACKS = env("SECRET_KEY_FALLBACKS")
+if not SECRET_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured("SECRET_KEY must be set in the environment when DEBUG is off.")
+    SECRET_KEY = development_key(BASE_DIR / ".secret_key")
+
+ALLOWED_HOSTS = env("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
+CORS_ALLOWED_ORIGINS = env("CORS_ALLOWED_ORIGINS")
+CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "x-request-id")
+CORS_EXPOSE_HEADERS = (
+    "Idempotent-Replayed",
+    "Link",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-Request-ID",
+)
+CORS_URLS_REGEX = r"^/api/"
+
+SECURE_SSL_REDIRECT = env("SECURE_SSL_REDIRECT") and not DEBUG
+SECURE_HSTS_SECONDS = 0 if DEBUG else env("SECURE_HSTS_SECONDS")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+if env("TRUST_FORWARDED_PROTO"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+TRUSTED_PROXIES = env("TRUSTED_PROXIES")
+MAX_BODY_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = env("MAX_BODY_BYTES")
+LOGIN_RATE_PER_ADDRESS = env("LOGIN_RATE_PER_ADDRESS")
+LOGIN_RATE_PER_USERNAME = env("LOGIN_RATE_PER_USERNAME")
+USER_RATE = env("USER_RATE")
+# Whether the domain's other hosts speak HTTPS only, and whether browsers should ship that as
+# a fact, is the domain owner's to say, not this server's.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
+# --- Applications ------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "rest_framework",
+    "django_filters",
+    "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "almaFintech",
+    "login",
+    "accounts",
+    "audit",
+]
+
+MIDDLEWARE = [
+    "almaFintech.probes.ProbeMiddleware",
+    "almaFintech.telemetry.RequestMiddleware",
+    "almaFintech.headers.HeadersMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "almaFintech.middleware.CompressionMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "almaFintech.bodies.BodyMiddleware",
+    "almaFintech.middleware.NoStoreMiddleware",
+    "almaFintech.errors.ErrorMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "almaFintech.urls"
+# WSGI_APPLICATION stays unset: `runserver` then serves Django's own handler, while the
+# production entry points in wsgi.py and asgi.py refuse a development configuration.
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database and cache ------------------------------------------------------------------
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {"default": env.db("DATABASE_URL")}
+_database = DATABASES["default"]
+_options = _database.setdefault("OPTIONS", {})
+_timeout = env("DATABASE_TIMEOUT")
+
+if _database["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE takes the write lock before the first read, so that what a transfer decides
+    # from cannot change under it. FULL syncs every commit: a paid transfer survives a power cut.
+    _options.setdefault("transaction_mode", "IMMEDIATE")
+    _options.setdefault("timeout", _timeout)
+    _options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
+    if _database["NAME"] != ":memory:":
+        # A relative name means the same file wherever the command is run.
+        _database["NAME"] = str(BASE_DIR / _database["NAME"])
+elif _database["ENGINE"].endswith("postgresql"):
+    # The pool opens with the first query, so each worker of a forking server gets its own.
+    _options.setdefault(
+        "pool",
+        {"min_size": 0, "max_size": env("DATABASE_POOL_SIZE"), "timeout": _timeout},
+    )
+    _options.setdefault("options", f"-c lock_timeout={_timeout}s")
+    _database["CONN_MAX_AGE"] = 0
+    _database["CONN_HEALTH_CHECKS"] = True
+elif _database["ENGINE"].endswith("mysql"):
+    _options.setdefault("charset", "utf8mb4")
+    _options.setdefault("isolation_level", "read committed")
+    _options.setdefault(
+        "init_command",
+        "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
+        f"innodb_lock_wait_timeout={_timeout}",
+    )
+
+# Nothing that must not be lost is kept in the cache: without Redis the server goes on. It counts
+# in `counters`, which raises when Redis is away, and then in `process` (almaFintech/rates.py).
+_in_memory = {
+    "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+    "OPTIONS": {"MAX_ENTRIES": 10_000},
+}
+CACHES: dict[str, dict[str, object]] = {
+    name: {**_in_memory, "LOCATION": name} for name in ("default", "counters", "process")
+}
+REDIS_URL = env("REDIS_URL")
+if REDIS_URL:
+    _redis = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS_URL}
+    _limits = {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1}
+    _ignoring = {"IGNORE_EXCEPTIONS": True, "LOG_IGNORED_EXCEPTIONS": True}
+    CACHES["default"] = {**_redis, "OPTIONS": {**_limits, **_ignoring}}
+    CACHES["counters"] = {**_redis, "OPTIONS": _limits}
+
+# --- Who is who --------------------------------------------------------------------------
+
+AUTHENTICATION_BACKENDS = ["login.backends.StaffBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+_validators = "django.contrib.auth.password_validation"
+AUTH_PASSWORD_VALIDATORS = (
+    []
+    if DEBUG
+    else [
+        {"NAME": f"{_validators}.UserAttributeSimilarityValidator"},
+        {"NAME": f"{_validators}.MinimumLengthValidator"},
+        {"NAME": f"{_validators}.CommonPasswordValidator"},
+        {"NAME": f"{_validators}.NumericPasswordValidator"},
+    ]
+)
+
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env("ACCESS_TOKEN_MINUTES")),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=env("REFRESH_TOKEN_DAYS")),
+    "ROTATE_REFRESH_TOKENS": env("ROTATE_REFRESH_TOKENS"),
+    "BLACKLIST_AFTER_ROTATION": True,
+    "CHECK_REVOKE_TOKEN": True,
+    "TOKEN_OBTAIN_SERIALIZER": "login.serializers.LoginSerializer",
+    "TOKEN_REFRESH_SERIALIZER": "login.serializers.RefreshSerializer",
+    "TOKEN_BLACKLIST_SERIALIZER": "login.serializers.LogoutSerializer",
+    "AUTH_TOKEN_CLASSES": ("login.tokens.AccessToken",),
+    "SIGNING_KEY": SECRET_KEY,
+}
+
+# --- The ledger --------------------------------------------------------------------------
+
+IDEMPOTENCY_KEY_DAYS = env("IDEMPOTENCY_KEY_DAYS")
+
+# --- The API -----------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PAGINATION_CLASS": "almaFintech.pagination.KeysetPagination",
+    "DEFAULT_FILTER_BACKENDS": ["almaFintech.filters.FilterBackend"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "almaFintech.renderers.Negotiation",
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        # While DEBUG is on, see Negotiation.
+        "almaFintech.renderers.BrowsableAPIRenderer",
+    ],
+    "DEFAULT_PARSER_CLASSES": [
+        "almaFintech.parsers.JSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
+    "DEFAULT_THROTTLE_CLASSES": ["almaFintech.throttles.UserThrottle"],
+    "NUM_PROXIES": TRUSTED_PROXIES,
+    "DEFAULT_SCHEMA_CLASS": "almaFintech.schema.Schema",
+    "EXCEPTION_HANDLER": "almaFintech.errors.exception_handler",
+    # Error messages may repeat what a client sent, and a lone surrogate has no UTF-8 form.
+    "UNICODE_JSON": False,
+}
+
+# --- Its OpenAPI document ----------------------------------------------------------------
+
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
+    "TITLE": "almaFintech",
+    "VERSION": "1.0.0",
+    "DESCRIPTION": (BASE_DIR / "almaFintech" / "api.md").read_text(),
+    "TAGS": [
+        {"name": "login", "description": "Tokens."},
+        {"name": "users", "description": "Who may log in. For staff."},
+        {"name": "profiles", "description": "Who has access to which accounts. For staff."},
+        {"name": "accounts", "description": "Balances, and the statements that explain them."},
+        {"name": "transfers", "description": "Money on its way from one account to another."},
+        {"name": "api", "description": "The entry points."},
+    ],
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "Currency": "accounts.currencies.currency_choices",
+        "EntryKind": "accounts.models.Entry.Kind",
+    },
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "almaFintech.schema.add_shared_components",
+    ],
+    # Everything that the pages of the documentation load comes from this server.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Running it ----------------------------------------------------------------------------
+
+SERVE_ADDRESS = env("SERVE_ADDRESS")
+SERVE_WORKERS = env("SERVE_WORKERS")
+SERVE_THREADS = env("SERVE_THREADS")
+SERVE_PRELOAD = env("SERVE_PRELOAD")
+METRICS_ALLOWED = env("METRICS_ALLOWED")
+METRICS_TOKEN = env("METRICS_TOKEN")
+LOGGING = logging_config(debug=DEBUG)
+
+# --- Language, time, static files ----------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+# The files come with the installed packages, so there is nothing to collect before a start.
+WHITENOISE_USE_FINDERS = True

@@ -1,0 +1,73 @@
+"""What a production server checks before it serves: the door for wsgi.py and asgi.py.
+
+A wallet that runs with a known key, with DEBUG on or with the development user is open to
+everybody, and nothing in its answers shows it. So these entry points refuse to start then.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.core.checks import ERROR, CheckMessage, Tags, run_checks
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connections
+
+Application = TypeVar("Application")
+logger = logging.getLogger(__name__)
+
+# Warnings of `check --deploy` that are reasons not to start: a weak SECRET_KEY or fallback,
+# DEBUG, and no ALLOWED_HOSTS.
+FATAL_WARNINGS = {"security.W009", "security.W018", "security.W020", "security.W025"}
+
+# The exit status by which a gunicorn worker says that starting it again is of no use.
+EXIT_STATUS = 3
+
+
+def production(
+    get_application: Callable[[], Application], *, ask_database: bool = True
+) -> Application:
+    """Return the application of `get_application`, or end the process with a sentence."""
+    try:
+        application = get_application()
+        # With unsafe settings the database may be anybody's, so it is not even asked.
+        reasons = unsafe_settings() or (unsafe_users() if ask_database else [])
+    except ImproperlyConfigured as error:
+        reasons = [str(error)]
+    if reasons:
+        print("almaFintech does not start:", " ".join(reasons), file=sys.stderr)
+        raise SystemExit(EXIT_STATUS)
+    return application
+
+
+def unsafe_settings() -> list[str]:
+    def fatal(message: CheckMessage) -> bool:
+        return message.level >= ERROR or message.id in FATAL_WARNINGS
+
+    messages = run_checks(tags=[Tags.security], include_deployment_checks=True)
+    return [message.msg for message in messages if fatal(message)]
+
+
+def unsafe_users() -> list[str]:
+    """Look for the development user; a database that is away does not stop the start.
+
+    `login.backends` refuses that user's password in production whenever it turns up.
+    """
+    from login.development import DEVELOPMENT_USER, is_development_user_present
+
+    try:
+        if is_development_user_present():
+            return [f"The user {DEVELOPMENT_USER!r} still has the development password."]
+    except DatabaseError as error:
+        logger.warning("The database could not be asked for the development user: %s", error)
+    finally:
+        close_connections()
+    return []
+
+
+def close_connections() -> None:
+    """Close all, the pool's too: a server that forks must not share one among its workers."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if hasattr(connection, "close_pool"):
+            connection.close_pool()

@@ -1,0 +1,114 @@
+"""Other processes of this server, which know nothing but the environment given to them."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from django.core.management.utils import get_random_secret_key
+
+from almaFintech.settings import BASE_DIR
+
+# The least that a production server has to be told, with a database that needs no service.
+PRODUCTION = {
+    "DEBUG": "false",
+    # A new one in each run: one that is written down somewhere is not secret.
+    "SECRET_KEY": get_random_secret_key(),
+    "ALLOWED_HOSTS": "wallet.example",
+    "DATABASE_URL": "sqlite://:memory:",
+}
+START_SECONDS = 60
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment_of(environment),
+        cwd=BASE_DIR,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def environment_of(settings: dict[str, str]) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **settings}
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def json(self) -> object:
+        return json.loads(self.body)
+
+
+class Server:
+    """A production server on a port of its own, started as `make serve` does."""
+
+    def __init__(self, log: Path, **settings: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address: tuple[str, int] = probe.getsockname()
+        self.log = log
+        self.settings = {
+            **PRODUCTION,
+            "SECURE_SSL_REDIRECT": "false",
+            "SERVE_ADDRESS": "{}:{}".format(*self.address),
+            # A folder of its own for what it leaves behind.
+            "TMPDIR": str(log.parent),
+            **settings,
+        }
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "almaFintech.serve"],
+                env=environment_of(self.settings),
+                cwd=BASE_DIR,
+                stdout=output,
+                stderr=output,
+            )
+
+    def __enter__(self) -> Self:
+        end = time.monotonic() + START_SECONDS
+        while self.process.poll() is None:
+            try:
+                if self.request("GET", "/healthz").status == 200:
+                    return self
+            except OSError:
+                time.sleep(0.1)
+            if time.monotonic() > end:
+                self.process.kill()
+        raise AssertionError(self.log.read_text())
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> int:
+        """End it in order, and return its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def request(
+        self, method: str, path: str, body: object = None, token: str = "", **headers: str
+    ) -> Answer:
+        connection = http.client.HTTPConnection(*self.address, timeout=60)
+        sent = {"Host": "wallet.example", "Content-Type": "application/json"}
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request(method, path, json.dumps(body) if body else None, sent)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def manage(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return python("manage.py", *arguments, **self.settings, **environment)

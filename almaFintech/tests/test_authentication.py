@@ -1,0 +1,94 @@
+"""Every path of the API asks who is there, but for the few that tell it."""
+
+import pytest
+from django.urls import reverse
+from rest_framework_simplejwt.tokens import AccessToken
+
+from almaFintech.urls import router
+
+OPEN = {"api-root"}
+# Taken from the router, so that no new endpoint is forgotten.
+PATHS = sorted(
+    {
+        reverse(url.name, kwargs=dict.fromkeys(set(url.pattern.regex.groupindex) - {"format"}, 1))
+        for url in router.urls
+        if url.name not in OPEN
+    }
+)
+
+
+def test_the_paths_are_those_of_the_contract():
+    assert set(PATHS) >= {
+        "/api/users/",
+        "/api/users/1/",
+        "/api/profiles/",
+        "/api/profiles/1/",
+        "/api/profiles/1/add_account/",
+        "/api/profiles/1/remove_account/",
+        "/api/accounts/",
+        "/api/accounts/1/",
+        "/api/accounts/1/transfers/",
+        "/api/accounts/biggest/",
+        "/api/transfers/",
+        "/api/transfers/1/",
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_token_is_401(db, anyone, path):
+    for method in "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+        response = anyone.generic(method, path)
+
+        assert response.status_code == 401
+        assert response["WWW-Authenticate"].startswith("Bearer")
+        assert response.data == {
+            "detail": "Authentication credentials were not provided.",
+            "code": "not_authenticated",
+        }
+
+
+def expired(user):
+    token = AccessToken.for_user(user)
+    token.set_exp(lifetime=-AccessToken.lifetime)
+    return token
+
+
+def of_nobody(user):
+    token = AccessToken.for_user(user)
+    token["user_id"] = "10" * 20
+    return token
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        lambda user: "Bearer garbage",
+        lambda user: "Bearer",
+        lambda user: "Bearer a b",
+        lambda user: "Bearer \xff",
+        lambda user: "Basic YWxpY2U6YWxpY2U=",
+        lambda user: f"{AccessToken.for_user(user)}",
+        lambda user: f"Bearer {AccessToken.for_user(user)}x",
+        lambda user: f"Bearer {expired(user)}",
+        lambda user: f"Bearer {of_nobody(user)}",
+    ],
+)
+def test_a_bad_token_is_401(alice, anyone, header):
+    response = anyone.get("/api/accounts/", headers={"Authorization": header(alice.user)})
+
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"].startswith("Bearer")
+    assert set(response.json()) >= {"code", "detail"}
+
+
+def test_the_entry_points_are_shown_to_everybody(anyone):
+    response = anyone.get("/api/")
+
+    assert response.status_code == 200
+    assert (
+        response.json().items()
+        >= {
+            name: f"http://testserver/api/{name}/"
+            for name in ("users", "profiles", "accounts", "transfers")
+        }.items()
+    )

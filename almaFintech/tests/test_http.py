@@ -1,0 +1,186 @@
+"""What every answer is as HTTP: caching, compression, methods, forms of the answer."""
+
+import gzip
+import re
+
+import pytest
+from django.conf import settings
+
+from accounts.models import Account
+from conftest import PASSWORD
+
+PATHS = {
+    "": {"GET"},
+    "login/": {"POST"},
+    "login/refresh/": {"POST"},
+    "login/logout/": {"POST"},
+    "me/": {"GET"},
+    "users/": {"GET", "POST"},
+    "users/{user}/": {"GET", "POST", "PUT", "PATCH", "DELETE"},
+    "profiles/": {"GET"},
+    "profiles/{user}/": {"GET", "POST", "PUT", "PATCH"},
+    "profiles/{user}/add_account/": {"POST"},
+    "profiles/{user}/remove_account/": {"POST"},
+    "accounts/": {"GET", "POST"},
+    "accounts/{account}/": {"GET", "POST", "PUT", "PATCH", "DELETE"},
+    "accounts/{account}/statement/": {"GET"},
+    "accounts/{account}/transfers/": {"GET"},
+    "accounts/biggest/": {"GET"},
+    "transfers/": {"GET", "POST"},
+    "transfers/batch/": {"POST"},
+    "transfers/{transfer}/": {"GET", "DELETE"},
+}
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
+every_path = pytest.mark.parametrize("path", PATHS)
+
+
+@pytest.fixture
+def at(alice, bob, boss):
+    """A function that sends a request of staff's to one of PATHS."""
+    transfer = alice.send(bob.account, 1).json()["id"]
+    ids = {"user": alice.user.pk, "account": alice.account.pk, "transfer": transfer}
+
+    def send(method, path, body=None, **headers):
+        return boss.request(method, "/api/" + path.format(**ids), body, **headers)
+
+    return send
+
+
+@every_path
+def test_another_method_is_405_and_told_which_there_are(at, path):
+    allowed = PATHS[path] | {"OPTIONS"} | ({"HEAD"} if "GET" in PATHS[path] else set())
+
+    for method in {*METHODS, "HEAD", "TRACE", "BREW"} - allowed:
+        response = at(method, path, {})
+
+        assert response.status_code == 405, method
+        assert {*response["Allow"].split(", ")} == allowed, method
+        if method != "HEAD":
+            assert response.json()["code"] == "method_not_allowed"
+
+
+@every_path
+def test_options_tell_the_methods(at, path):
+    response = at("OPTIONS", path)
+
+    assert response.status_code == 200
+    allowed = PATHS[path] | {"OPTIONS"} | ({"HEAD"} if "GET" in PATHS[path] else set())
+    assert {*response["Allow"].split(", ")} == allowed
+
+
+@pytest.mark.parametrize("path", [path for path, methods in PATHS.items() if "GET" in methods])
+@pytest.mark.parametrize("query", ["", "?limit=1", "?limit=0", "?format=csv"])
+def test_head_is_get_without_a_body(at, path, query):
+    if "statement" in path:
+        # Without an end it would end with the request.
+        query = f"{query or '?'}&to=2999-01-01"
+    get, head = at("GET", f"{path}{query}"), at("HEAD", f"{path}{query}")
+
+    assert head.status_code == get.status_code
+    # Each request has an id of its own.
+    assert head.headers.pop("X-Request-ID") != get.headers.pop("X-Request-ID")
+    assert head.headers.items() == get.headers.items()
+    assert not getattr(head, "content", b"")
+
+
+@every_path
+def test_nothing_is_stored(at, anyone, path):
+    answers = [at(method, path, {}) for method in ("GET", "OPTIONS", "PATCH", "POST")]
+    answers += [at("GET", f"{path}?nothing=1"), anyone.get(f"/api/{path}")]
+    answers += [anyone.get(f"/api/{path}x"), anyone.get(f"/api/{path or 'me/'}".rstrip("/"))]
+
+    assert {answer["Cache-Control"] for answer in answers} == {"no-store"}
+
+
+def test_errors_are_not_stored(alice, anyone, monkeypatch):
+    answers = [
+        anyone.post("/api/login/", {"username": "alice", "password": PASSWORD}),
+        anyone.post("/api/login/", {"username": "alice", "password": "wrong"}),
+        anyone.get("/api/", headers={"Host": "evil example"}),
+        anyone.get("/api/", headers={"Content-Type": "text/html; charset=utf-16"}),
+    ]
+    monkeypatch.setattr("accounts.views.AccountViewSet.get_queryset", None)
+    answers.append(alice.get("/api/accounts/"))
+
+    assert [answer.status_code for answer in answers] == [200, 401, 400, 415, 500]
+    assert {answer["Cache-Control"] for answer in answers} == {"no-store"}
+    assert {answer.json().get("code") for answer in answers[1:]} == {
+        *["no_active_account", "bad_request", "unsupported_media_type", "server_error"]
+    }
+
+
+def test_pages_outside_the_api_keep_their_own_caching(anyone, db):
+    assert anyone.get("/admin/login/")["Cache-Control"] != "no-store"
+
+
+def test_a_long_answer_is_compressed_for_who_takes_that(boss):
+    Account.objects.bulk_create(Account(currency="USD") for _ in range(100))
+
+    plain = boss.get("/api/accounts/")
+    packed = boss.get("/api/accounts/", **{"Accept-Encoding": "gzip"})
+
+    assert "Content-Encoding" not in plain
+    assert packed["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in plain["Vary"]
+    assert len(packed.content) == int(packed["Content-Length"]) < len(plain.content) / 2
+    assert gzip.decompress(packed.content) == plain.content
+
+
+def test_a_stream_is_compressed(alice):
+    path = f"/api/accounts/{alice.account.pk}/statement/?to=2999-01-01&format=csv"
+
+    plain = alice.get(path)
+    packed = alice.get(path, **{"Accept-Encoding": "gzip"})
+
+    assert packed["Content-Encoding"] == "gzip"
+    assert gzip.decompress(b"".join(packed)) == b"".join(plain)
+
+
+def test_tokens_are_not_compressed(alice, anyone):
+    login = anyone.post(
+        "/api/login/",
+        {"username": "alice", "password": PASSWORD},
+        headers={"Accept-Encoding": "gzip"},
+    )
+    refresh = anyone.post("/api/login/refresh/", login.json(), headers={"Accept-Encoding": "gzip"})
+
+    for answer in (login, refresh):
+        assert len(answer.content) > 200
+        assert "Content-Encoding" not in answer
+
+
+@every_path
+def test_there_are_no_pages_in_production(at, path):
+    assert not settings.DEBUG
+    method = "GET" if "GET" in PATHS[path] else "POST"
+
+    refused = at(method, path, {}, Accept="text/html")
+
+    assert (refused.status_code, refused["Content-Type"]) == (406, "application/json")
+    assert refused.json()["code"] == "not_acceptable"
+    assert at(method, f"{path}?format=api", {}).status_code == 404
+    # Whoever takes anything as well gets JSON.
+    assert at("OPTIONS", path, Accept="text/html, */*")["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if "statement" not in path])
+def test_development_has_pages(at, path, settings):
+    settings.DEBUG = True
+
+    page = at("GET", path, Accept="text/html")
+
+    assert page.status_code == (200 if "GET" in PATHS[path] else 405)
+    assert page["Content-Type"].startswith("text/html")
+    assert b"django rest framework" in page.content.lower()
+
+
+def test_a_page_does_not_offer_every_account(at, bob, settings):
+    settings.DEBUG = True
+    stranger = Account.objects.create(currency="USD", id=987654321)
+
+    for path in ("profiles/{user}/", "profiles/{user}/add_account/", "transfers/", "me/"):
+        page = at("GET", path, Accept="text/html").content.decode()
+        assert str(stranger.pk) not in page
+        # The type of a body may be chosen, and nothing else.
+        assert {*re.findall('<select name="(.*?)"', page)} <= {"_content_type"}
+    assert str(stranger.pk) not in at("OPTIONS", "profiles/{user}/").content.decode()

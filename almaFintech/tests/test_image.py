@@ -1,0 +1,101 @@
+"""The image and the composition: what can be said of them without building them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+from django.conf import settings
+
+from almaFintech.settings import ENVIRONMENT
+from almaFintech.tests.servers import PRODUCTION, Server, python
+from conftest import once
+
+pytestmark = once
+
+DOCKERFILE = (settings.BASE_DIR / "Dockerfile").read_text()
+COMPOSE = settings.BASE_DIR / "compose.yaml"
+WEB = yaml.safe_load(COMPOSE.read_text())["services"]["web"]
+SECRETS = {
+    "POSTGRES_PASSWORD": "a-secret",
+    "SECRET_KEY": PRODUCTION["SECRET_KEY"],
+    "ALLOWED_HOSTS": "localhost",
+}
+
+
+def compose() -> list[str]:
+    """The command of Docker Compose, as a plugin or a program of its own; empty without either."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            version = subprocess.run([*command, "version"], capture_output=True)
+            if version.returncode == 0:
+                return command
+    return []
+
+
+def test_the_image_runs_what_the_tests_run(tmp_path, other_database):
+    [command] = re.findall(r"^CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    [check] = re.findall(r"HEALTHCHECK.*\n +CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
+        assert json.loads(command)[1:] == ["-m", "almaFintech.serve"]
+        python, *arguments = json.loads(check)
+        here = [
+            part.replace("127.0.0.1:8000", "{}:{}".format(*server.address)) for part in arguments
+        ]
+        assert here != arguments
+        assert subprocess.run([shutil.which(python), *here]).returncode == 0
+    assert subprocess.run([shutil.which(python), *here], capture_output=True).returncode == 1
+
+
+def test_the_image_gets_what_the_server_needs():
+    sources = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    copied = {name for line in sources for name in line.split()}
+    ignored = (settings.BASE_DIR / ".dockerignore").read_text()
+    kept = set(re.findall(r"^!(.+)$", ignored, re.MULTILINE))
+
+    apps = {app for app in settings.INSTALLED_APPS if (settings.BASE_DIR / app).is_dir()}
+    assert copied == kept == {"requirements.txt", "manage.py", "gunicorn.conf.py", *apps}
+    assert "*" in ignored.splitlines()
+    assert "--require-hashes" in DOCKERFILE
+
+
+def test_the_image_does_not_run_as_root():
+    assert re.findall(r"^USER (.+)$", DOCKERFILE, re.MULTILINE) == ["10001"]
+    assert DOCKERFILE.index("USER ") < DOCKERFILE.index("\nCMD ")
+
+
+def test_the_composition_holds_no_secret():
+    assert WEB["env_file"] == ".env"
+    # `:?` has no default: compose asks for it before anything starts.
+    assert set(re.findall(r"\$\{(.*?)\}", COMPOSE.read_text())) == {"POSTGRES_PASSWORD:?"}
+    assert "SECRET_KEY" not in WEB["environment"]
+
+
+def test_the_server_starts_with_what_the_composition_says():
+    told = {
+        name: value.replace("${POSTGRES_PASSWORD:?}", "x")
+        for name, value in WEB["environment"].items()
+    }
+    assert set(told) <= set(ENVIRONMENT)
+    code = "from almaFintech.wsgi import application; print('started')"
+    # The database of the composition is not there, which a server survives.
+    started = python("-c", code, **SECRETS | told | {"DATABASE_TIMEOUT": "1"})
+    assert started.stdout == "started\n", started.stderr
+
+
+@pytest.mark.skipif(
+    not compose() and "CI" not in os.environ, reason="Docker Compose is not installed"
+)
+def test_compose_understands_the_composition(tmp_path):
+    for file in COMPOSE, settings.BASE_DIR / "Dockerfile":
+        shutil.copy(file, tmp_path)
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in SECRETS.items()))
+
+    config = subprocess.run(
+        [*compose(), "config", "--quiet"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (config.returncode, config.stderr) == (0, "")

@@ -1,0 +1,187 @@
+"""The OpenAPI document is complete, its examples are real, and its pages need no other server."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from django.urls import URLPattern, get_resolver
+from django.urls.resolvers import RoutePattern
+
+from almaFintech.docs import docs, document
+from almaFintech.filters import QueryMixin
+from almaFintech.views import no_such_path
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def resolved(described: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in described:
+        return described
+    _, *steps = described["$ref"].split("/")
+    found = document()
+    for step in steps:
+        found = found[step]
+    return found
+
+
+def served() -> Iterator[tuple[str, str, Any]]:
+    """Every method, path and view below `/api/`, but those of the documentation itself."""
+    [api] = [each for each in get_resolver().url_patterns if str(each.pattern) == "api/"]
+    for pattern in api.url_patterns:
+        assert isinstance(pattern, URLPattern)
+        view: Any = pattern.callback
+        if pattern in docs or view is no_such_path:
+            continue
+        route = str(pattern.pattern)
+        if not isinstance(pattern.pattern, RoutePattern):
+            route = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", route).strip("^$")
+        allowed = getattr(view, "actions", None) or view.view_class.http_method_names
+        for method in METHODS:
+            if method in allowed and (getattr(view, "actions", None) or hasattr(view.cls, method)):
+                yield method, f"/api/{route}", view
+
+
+def test_every_method_of_every_path_is_described():
+    described = {(method, path) for method, path, _ in operations()}
+
+    assert described == {(method, path) for method, path, _ in served()}
+    assert len(described) > 30
+
+
+def test_every_operation_has_a_name_and_says_what_it_does():
+    names = [operation["operationId"] for _, _, operation in operations()]
+
+    assert len(names) == len(set(names))
+    for _, _, operation in operations():
+        assert re.fullmatch(r"[a-z]+([A-Z][a-z]+)*", operation["operationId"])
+        assert operation["summary"]
+        assert operation["description"]
+        [tag] = operation["tags"]
+        assert tag in {each["name"] for each in document()["tags"]}
+
+
+def test_every_read_has_the_parameters_that_its_view_knows():
+    """All but `format`, of which most have one alone: whatever else is asked for is refused."""
+    views = {route: view for method, route, view in served() if method == "get"}
+    compared = 0
+
+    for method, path, operation in operations():
+        view = views[path] if method == "get" else None
+        if view and issubclass(view.cls, QueryMixin):
+            instance = view.cls(**view.initkwargs)
+            instance.action = getattr(view, "actions", {}).get("get", "")
+            described = {
+                each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"
+            }
+            assert described | {"format"} == instance.known_parameters() | {"format"}, path
+            assert "400" in operation["responses"], path
+            compared += 1
+
+    assert compared > 10
+
+
+def bodies() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where a body is described, and how, for each body of the document."""
+    for method, path, operation in operations():
+        places = {status: resolved(answer) for status, answer in operation["responses"].items()}
+        places["request"] = operation.get("requestBody", {})
+        for place, described in places.items():
+            for media in described.get("content", {}).values():
+                yield f"{method} {path} {place}", media
+
+
+def test_every_body_has_an_example_that_is_as_described():
+    components = {"components": document()["components"]}
+    seen = 0
+
+    for place, media in bodies():
+        assert media.get("examples"), place
+        for example in media["examples"].values():
+            jsonschema_rs.validate({**media["schema"], **components}, example["value"])
+            seen += 1
+
+    assert seen > 300
+
+
+def test_the_examples_of_errors_name_every_code():
+    shown = {
+        example["value"]["code"]
+        for _, media in bodies()
+        for example in media["examples"].values()
+        if isinstance(example["value"], dict) and "code" in example["value"]
+    }
+    codes = set(document()["components"]["schemas"]["Error"]["properties"]["code"]["enum"])
+
+    # What is said of methods and paths that are not in the document, and what the ledger says to
+    # a caller in Python alone: no request gets that far.
+    assert codes - shown == {
+        "method_not_allowed",
+        "side_door",
+        "transfer_missing",
+        "invalid_amount",
+    }
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "header"),
+    [
+        ("listTransfers", "200", "Link"),
+        ("listAccountTransfers", "200", "Link"),
+        ("getAccountStatement", "200", "Link"),
+        ("createTransfer", "201", "Idempotent-Replayed"),
+        ("createTransferBatch", "201", "Idempotent-Replayed"),
+        ("login", "401", "WWW-Authenticate"),
+        ("listAccounts", "401", "WWW-Authenticate"),
+        ("login", "429", "Retry-After"),
+        ("cancelTransfer", "503", "Retry-After"),
+    ],
+)
+def test_headers_are_described(operation, status, header):
+    [found] = [each for *_, each in operations() if each["operationId"] == operation]
+
+    assert header in resolved(found["responses"][status])["headers"]
+
+
+def test_both_posts_of_transfers_take_an_idempotency_key():
+    takers = {
+        operation["operationId"]
+        for *_, operation in operations()
+        if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
+    }
+
+    assert takers == {"createTransfer", "createTransferBatch"}
+
+
+def test_the_document_is_served_to_anybody(anyone):
+    response = anyone.get("/api/schema/", headers={"Accept": "application/json"})
+
+    assert response.status_code == 200
+    assert response.json()["openapi"] == "3.1.0"
+    assert response.json()["paths"].keys() == document()["paths"].keys()
+    assert anyone.get("/api/schema/")["Content-Type"].startswith("application/vnd.oai.openapi")
+
+
+@pytest.mark.parametrize("page", ["docs", "redoc"])
+def test_a_page_loads_nothing_from_elsewhere_and_has_nothing_inline(anyone, page):
+    response = anyone.get(f"/api/{page}/")
+
+    html = response.content.decode()
+    loaded = re.findall(r'(?:src|href|spec-url)="([^"]*)"', html)
+    assert response.status_code == 200
+    assert len(loaded) > 1
+    for address in loaded:
+        assert re.match(r"/(static|api)/", address), address
+        file = anyone.get(address.replace("&amp;", "&"))
+        assert file.status_code == 200, address
+        assert list(file), address
+    assert not re.search(r"<style|style=|<script(?![^>]* src=)", html)
+    assert "unsafe" not in response["Content-Security-Policy"]
+    assert "script-src 'self';" in response["Content-Security-Policy"]

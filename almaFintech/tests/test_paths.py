@@ -1,0 +1,53 @@
+"""Paths that lead nowhere, and paths that lack their trailing slash."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from accounts.models import Account, Transfer
+
+KINDS = ("users", "profiles", "accounts", "transfers")
+NOT_FOUND = {"detail": "Not found.", "code": "not_found"}
+
+
+@pytest.mark.parametrize(
+    "path", ["nowhere", "nowhere/", "users/1/nothing/", "users//", "../x", "%00/"]
+)
+def test_a_path_that_leads_nowhere_is_404_in_json(anyone, path):
+    for method in "GET", "POST", "DELETE", "OPTIONS":
+        response = anyone.generic(method, f"/api/{path}")
+
+        assert (response.status_code, response.json()) == (404, NOT_FOUND)
+
+
+@pytest.mark.parametrize("path", ["users", "accounts/1/transfers", "login", "transfers/1"])
+def test_a_read_is_sent_to_the_path_with_the_slash(anyone, path):
+    response = anyone.get(f"/api/{path}?limit=1&cursor=a%2Fb")
+
+    assert response.status_code == 301
+    assert response["Location"] == f"/api/{path}/?limit=1&cursor=a%2Fb"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_write_is_not_sent_on(boss, alice, method):
+    response = boss.request(method, f"/api/users/{alice.user.pk}", {"username": "carol"})
+
+    assert (response.status_code, response.json()) == (404, NOT_FOUND)
+    assert User.objects.filter(username="alice").exists()
+
+
+@pytest.mark.parametrize(
+    "id",
+    ["0", "-1", "99999", "abc", "1e3", str(2**63), str(10**30), "9" * 5000, "%00", "1%00", "é"],
+)
+def test_an_id_that_nothing_has_is_404(boss, alice, bob, id):
+    alice.send(bob.account, 1)
+
+    answers = [boss.get(f"/api/{kind}/{id}/") for kind in KINDS]
+    answers += [boss.patch(f"/api/{kind}/{id}/", {}) for kind in ("users", "profiles", "accounts")]
+    answers += [boss.delete(f"/api/{kind}/{id}/") for kind in ("users", "accounts", "transfers")]
+    answers += [boss.get(f"/api/accounts/{id}/transfers/")]
+
+    for answer in answers:
+        assert (answer.status_code, sorted(answer.json())) == (404, ["code", "detail"])
+    counts = [model.objects.count() for model in (User, Account, Transfer)]
+    assert counts == [3, 2, 1]

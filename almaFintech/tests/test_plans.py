@@ -1,0 +1,277 @@
+"""No page of a list costs more on a million rows: PostgreSQL tells what each statement reads.
+
+Every SELECT of the requests below is run by EXPLAIN ANALYZE first. None may read a big table
+from end to end, and none may read many more rows than it returns, whether for a sort, a filter or
+a count.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+
+from conftest import Person
+
+pytestmark = [
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="The plans are PostgreSQL's"),
+    pytest.mark.django_db,
+]
+
+TRANSFERS, ACCOUNTS, USERS = 1_000_000, 100_000, 100_000
+BIG_TABLES = {
+    "accounts_transfer",
+    "accounts_account",
+    "accounts_entry",
+    "auth_user",
+    "login_profile",
+    "login_profile_accounts",
+}
+# A page has 101 rows. Where a bound or a value meets an order by another column, PostgreSQL weighs
+# going through the one against sorting the other, and may read some
+# percent of them. It takes the columns for independent of each other, so they are here.
+MOST_ROWS = 50_000
+
+# One transfer a minute, most of them in USD. Account 1 has one in five of them, account 3 the
+# first three, account 4 none, account 5 many, but
+# none lately; account 2 pays account 1 every day.
+FILL = f"""
+SET session_replication_role = replica;
+INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_staff, is_active,
+                       is_superuser, date_joined)
+SELECT n, 'user' || n, '', '', '', 'user' || n || '@example.com', n % 5000 = 0, n % 1000 <> 999,
+       false, now()
+FROM generate_series(1, {USERS}) n;
+INSERT INTO login_profile (id, user_id) SELECT n, n FROM generate_series(1, {USERS}) n;
+INSERT INTO accounts_account (id, currency, balance, last_seq, last_digest)
+SELECT n, CASE WHEN n % 1000 = 7 THEN 'CHF' WHEN n % 10 = 5 THEN 'EUR' ELSE 'USD' END,
+       CASE WHEN n % 3 = 0 THEN 0 ELSE n * 7919 % 100003 * 1000 END, 1, ''
+FROM generate_series(1, {ACCOUNTS}) n;
+INSERT INTO login_profile_accounts (profile_id, account_id)
+SELECT n, n FROM generate_series(10, {USERS}) n
+UNION ALL SELECT 1, n FROM generate_series(1, 5) n
+UNION ALL SELECT 2, n FROM generate_series(3, 4) n UNION ALL SELECT 3, 5;
+INSERT INTO accounts_transfer (id, date, origin_id, destination_id, currency, balance, cancelled,
+                               reference)
+SELECT n, '2024-01-01Z'::timestamptz + n * interval '1 minute',
+       CASE WHEN n <= 3 THEN 3 WHEN n % 10 = 0 THEN 1 WHEN n % 1440 = 1 THEN 2
+            ELSE 10 + n::bigint * 7919 % 49990 * 2 END,
+       CASE WHEN n % 10 = 1 THEN 1 WHEN n % 10 = 3 AND n < 300000 THEN 5
+            ELSE 11 + n::bigint * 104729 % 49990 * 2 END,
+       CASE WHEN n % 5000 = 7 THEN 'CHF' WHEN n % 10 = 5 THEN 'EUR' ELSE 'USD' END,
+       1 + n::bigint * 7919 % 1000003, n % 2000 = 3,
+       CASE WHEN n % 21 = 0 THEN 'rent' WHEN n % 21 = 1 THEN 'order ' || n ELSE '' END
+FROM generate_series(1, {TRANSFERS}) n;
+INSERT INTO accounts_entry (account_id, seq, transfer_id, counterparty, amount, balance_after,
+                            date, kind, currency, reason, digest)
+SELECT CASE WHEN n % 2 = 0 THEN 1 ELSE 10 + n % 9999 END, n, n, 9, 1, n,
+       '2024-01-01Z'::timestamptz + n * interval '1 minute', 'transfer', 'USD', '', ''
+FROM generate_series(1, {TRANSFERS // 5}) n;
+SET session_replication_role = DEFAULT;
+"""  # noqa: S608
+
+PERIOD = "date_from=2024-06-01&date_to=2024-06-02"
+ORDERS = {
+    "/api/accounts/": ["", "ordering=-id", "ordering=balance", "ordering=-balance"],
+    "/api/users/": ["", "ordering=-id", "ordering=username", "ordering=-username"],
+    "/api/transfers/": ["", "ordering=date"],
+    "/api/accounts/1/transfers/": [""],
+}
+TRANSFER_FILTERS = [
+    "",
+    "account=1",
+    "account=3",
+    "account=50",
+    "account=10000000",
+    "origin=1",
+    "origin=50",
+    "destination=1",
+    "destination=3",
+    "origin=1&destination=61",
+    "origin=2&destination=1",
+    "currency=USD",
+    "currency=CHF",
+    "currency=ARS",
+    "cancelled=true",
+    "cancelled=false",
+    "reference=rent",
+    "reference=order%2022",
+    "reference=nothing",
+    PERIOD,
+    "date_to=2024-06-01",
+    "date_from=2025-11-01",
+    "date_from=2999-01-01",
+    "date_to=2001-01-01",
+    "balance_min=1000000",
+    "balance_max=20",
+    "balance_min=2000000",
+    "balance_min=500000",
+    "currency=CHF&balance_min=900000",
+    "currency=USD&balance_max=20",
+    f"account=1&currency=USD&cancelled=false&{PERIOD}",
+    f"reference=rent&{PERIOD}",
+]
+FILTERS = {
+    "/api/accounts/": [
+        "",
+        *["currency=USD", "currency=CHF", "currency=ARS", "balance_min=99000000"],
+        *["balance_max=0", "balance_min=1", "balance_min=10000000000"],
+        *["currency=USD&balance_min=99000000", "currency=EUR&balance_max=0"],
+    ],
+    "/api/users/": [
+        "",
+        *["username=user77", "username=nobody", "email=user77@example.com", "email=nobody"],
+        *["is_staff=true", "is_staff=false", "is_active=true", "is_active=false"],
+        "is_staff=true&is_active=false",
+    ],
+    "/api/transfers/": TRANSFER_FILTERS,
+    "/api/accounts/1/transfers/": TRANSFER_FILTERS,
+}
+OTHER_LISTS = [
+    "/api/me/",
+    "/api/accounts/biggest/",
+    "/api/accounts/1/?at=2024-03-01",
+    "/api/accounts/1/statement/",
+    "/api/accounts/1/statement/?from=2024-03-01&to=2024-04-01",
+    "/api/accounts/1/statement/?to=2024-04-01&limit=10",
+    "/api/accounts/1/transfers/",
+]
+STAFF_LISTS = [
+    "/api/profiles/",
+    "/api/accounts/3/transfers/",
+    "/api/accounts/50/transfers/",
+    "/api/transfers/3/",
+]
+ADMIN_LISTS = [
+    "/admin/accounts/account/",
+    "/admin/accounts/transfer/",
+    "/admin/auth/user/",
+    "/admin/login/profile/",
+]
+
+
+@pytest.fixture(scope="module")
+def million(django_db_setup, django_db_blocker) -> Iterator[None]:
+    """A million transfers and all that they need, for all tests of this file."""
+    tables = ", ".join(BIG_TABLES)
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        try:
+            cursor.execute(
+                """
+                SELECT indexdef, indexname FROM pg_indexes
+                WHERE tablename = ANY(%s) AND indexname NOT IN (SELECT conname FROM pg_constraint)
+                """,
+                [list(BIG_TABLES)],
+            )
+            indexes = cursor.fetchall()
+            # To write an index at once is quicker than row by row.
+            cursor.execute(f"DROP INDEX {', '.join(name for _, name in indexes)}")
+            cursor.execute(FILL)
+            cursor.execute("; ".join(definition for definition, _ in indexes))
+            cursor.execute(f"VACUUM ANALYZE {tables}")
+            yield
+        finally:
+            cursor.execute(
+                f"SET session_replication_role = replica; TRUNCATE {tables} CASCADE;"
+                "SET session_replication_role = DEFAULT"
+            )
+
+
+class Plans:
+    """What the SELECTs of some requests read."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.statements = 0
+
+    @contextmanager
+    def of(self, request: str, *, whole_tables: bool = False) -> Iterator[None]:
+        def explain(execute, sql, params, many, context):
+            if sql.startswith(("SELECT", "(")):
+                self.statements += 1
+                with context["connection"].connection.cursor() as cursor:
+                    cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", params)
+                    [[[plan]]] = cursor.fetchall()
+                self.judge(request, str(sql), plan["Plan"], whole_tables)
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(explain):
+            yield
+
+    def judge(self, request: str, sql: str, plan: dict, whole_tables: bool) -> None:
+        for node in nodes_of(plan):
+            table = node.get("Relation Name")
+            removed = sum(count for name, count in node.items() if name.startswith("Rows Removed"))
+            rows = (node["Actual Rows"] + removed) * node["Actual Loops"]
+            scans_all = node["Node Type"].endswith("Seq Scan") and table in BIG_TABLES
+            if rows > MOST_ROWS or (scans_all and not whole_tables):
+                what = f"{node['Node Type']} of {table}: {rows:.0f} rows"
+                self.faults.append(f"{request}\n  {what}\n  {sql}")
+
+
+def nodes_of(plan: dict) -> Iterator[dict]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes_of(part)
+
+
+def next_page(response) -> str | None:
+    [url] = re.findall(r'<http://testserver([^<>]+)>; rel="next"', response.get("Link", "")) or [""]
+    return url
+
+
+def requests_of(paths) -> list[str]:
+    return [
+        f"{path}?{'&'.join(filter(None, [narrowed, order]))}"
+        for path in paths
+        for narrowed, order in product(FILTERS[path], ORDERS[path])
+    ]
+
+
+def check(person: Person, requests: list[str]) -> None:
+    plans = Plans()
+    for request in requests:
+        url = request
+        for _ in range(2):
+            with plans.of(url):
+                response = person.get(url)
+            assert response.status_code == 200, (url, response.content)
+            url = next_page(response)
+            if not url:
+                break
+    assert plans.statements > len(requests)
+    assert not plans.faults, "\n".join(plans.faults)
+
+
+def test_staff_reads_pages_alone(million):
+    boss = Person(User.objects.get(pk=5000))
+
+    check(boss, [*requests_of(FILTERS), *OTHER_LISTS, *STAFF_LISTS])
+
+
+@pytest.mark.parametrize(("id", "account"), [(1, 1), (2, 3), (3, 5)])
+def test_a_user_reads_pages_alone(million, id, account):
+    """User 1 has accounts with many transfers and with few; users 2 and 3 few and many old ones."""
+    user = Person(User.objects.get(pk=id))
+    others = [path.replace("accounts/1/", f"accounts/{account}/") for path in OTHER_LISTS]
+
+    check(user, [*requests_of(["/api/accounts/", "/api/transfers/"]), *others])
+
+
+def test_the_admin_opens_on_a_million_rows(million):
+    boss = Person(User.objects.get(pk=5000))
+    client = Client()
+    client.force_login(boss.user)
+    plans = Plans()
+
+    for path in ADMIN_LISTS:
+        # It counts up to 10 000 rows, from whichever end of the table.
+        with plans.of(path, whole_tables=True):
+            assert client.get(path).status_code == 200
+
+    assert plans.statements > len(ADMIN_LISTS)
+    assert not plans.faults, "\n".join(plans.faults)

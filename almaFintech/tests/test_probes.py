@@ -1,0 +1,123 @@
+"""What probes and Prometheus get, and who may see the metrics."""
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.migrations.recorder import MigrationRecorder
+from redis.exceptions import ConnectionError as RedisAway
+
+
+@pytest.fixture(autouse=True)
+def as_in_production(settings):
+    settings.DEBUG = False
+    settings.SECURE_SSL_REDIRECT = True
+    settings.ALLOWED_HOSTS = ["wallet.example"]
+
+
+@pytest.fixture
+def probe(client):
+    def get(path, method="get", **headers):
+        # By address, as a load balancer comes.
+        return getattr(client, method)(path, headers={"Host": "10.1.2.3:8000", **headers})
+
+    return get
+
+
+def test_the_process_is_healthy_without_a_database(probe):
+    # No `db` fixture: a query would be an error here.
+    response = probe("/healthz")
+
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert response["Cache-Control"] == "no-store"
+    assert "X-Request-ID" not in response
+
+
+def test_everything_ready(db, probe):
+    response = probe("/readyz")
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "status": "ok",
+        "database": "ok",
+        "migrations": "ok",
+        "cache": "ok",
+    }
+
+
+def test_not_ready_while_migrations_are_unapplied(db, probe):
+    MigrationRecorder(connection).record_unapplied("accounts", "0002_ledger")
+
+    response = probe("/readyz")
+
+    assert (response.status_code, response.json()["status"]) == (503, "unavailable")
+    assert response.json()["migrations"] == "unapplied"
+
+
+def test_not_ready_while_the_database_is_away(db, probe):
+    def fail(*args):
+        raise OperationalError("server closed the connection")
+
+    with connection.execute_wrapper(fail):
+        response = probe("/readyz")
+
+    assert (response.status_code, response.json()) == (
+        503,
+        {"status": "unavailable", "database": "away", "migrations": "unknown", "cache": "ok"},
+    )
+
+
+def test_without_redis_it_is_degraded_and_ready(db, probe, settings):
+    # Nothing listens on port 1.
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+
+    response = probe("/readyz")
+
+    assert response.status_code == 200
+    assert (response.json()["status"], response.json()["cache"]) == ("degraded", "away")
+
+
+def test_with_redis_it_is_not_degraded(db, probe, settings, monkeypatch):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    monkeypatch.setattr("redis.Redis.ping", lambda self: True)
+    assert probe("/readyz").json()["status"] == "ok"
+
+    def away(self):
+        raise RedisAway
+
+    monkeypatch.setattr("redis.Redis.ping", away)
+    assert probe("/readyz").json()["status"] == "degraded"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_probes_are_read_only(probe, path):
+    response = probe(path, "post")
+
+    assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
+
+
+def test_the_metrics_are_for_nobody_unless_somebody_is_named(probe):
+    assert probe("/metrics").status_code == 403
+    # An empty token is no token.
+    assert probe("/metrics", Authorization="Bearer ").status_code == 403
+
+
+def test_the_metrics_by_address(probe, settings):
+    settings.METRICS_ALLOWED = ["10.0.0.0/8", "127.0.0.0/8"]
+    response = probe("/metrics")
+    assert response.status_code == 200
+    assert response["Content-Type"].startswith("text/plain; version=")
+    assert b"# TYPE wallet_http_request_seconds histogram" in response.content
+
+    # Then the address is the proxy's, and says nothing of who asks.
+    for header in "X-Forwarded-For", "Forwarded", "Via", "X-Real-IP":
+        assert probe("/metrics", **{header: "127.0.0.1"}).status_code == 403
+
+    settings.METRICS_ALLOWED = ["10.0.0.0/8"]
+    assert probe("/metrics").status_code == 403
+
+
+def test_the_metrics_by_token(probe, settings):
+    settings.METRICS_TOKEN = "a quiet river of numbers"
+
+    assert probe("/metrics", Authorization="Bearer a quiet river").status_code == 403
+    right = {"Authorization": f"Bearer {settings.METRICS_TOKEN}", "X-Forwarded-For": "8.8.8.8"}
+    assert probe("/metrics", **right).status_code == 200

@@ -1,0 +1,206 @@
+"""The production server, as an operator starts it."""
+
+import os
+import re
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from almaFintech.tests.servers import PRODUCTION, Server, python
+from conftest import once
+
+pytestmark = once
+
+CLIENTS = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND backend_type = 'client backend'"
+)
+
+PASSWORD = "a long and quiet river"
+LOCK_ACCOUNTS = {
+    "sqlite": ["BEGIN IMMEDIATE"],
+    "postgresql": ["BEGIN", "SELECT id FROM accounts_account FOR UPDATE"],
+    "mysql": ["BEGIN", "SELECT id FROM accounts_account FOR UPDATE"],
+}
+
+
+def log_in(server: Server) -> str:
+    """Make the first staff user, and return an access token."""
+    boss = ["--noinput", "--username=boss", "--email=boss@wallet.example"]
+    made = server.manage("createsuperuser", *boss, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+    assert made.returncode == 0, made.stderr
+    login = server.request("POST", "/api/login/", {"username": "boss", "password": PASSWORD})
+    return login.json()["access"]
+
+
+def open_account(server: Server, token: str, balance: int) -> int:
+    body = {"currency": "USD", "balance": balance}
+    return server.request("POST", "/api/accounts/", body, token).json()["id"]
+
+
+def children(process: int) -> list[int]:
+    return [
+        int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    ]
+
+
+def metric(server: Server, line: str) -> float:
+    page = server.request("GET", "/metrics").body.decode()
+    [value] = re.findall(rf"^{re.escape(line)} (\S+)$", page, re.MULTILINE)
+    return float(value)
+
+
+def test_it_migrates_and_serves(tmp_path, other_database):
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
+        ready = server.request("GET", "/readyz")
+        assert (ready.status, ready.json()["status"]) == (200, "ok")
+        root = server.request("GET", "/api/")
+        assert (root.status, sorted(root.json())) == (
+            200,
+            ["accounts", "me", "profiles", "transfers", "users"],
+        )
+        style = server.request("GET", "/static/admin/css/base.css")
+        assert (style.status, style.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
+        assert b"--primary" in style.body
+        # One process and the two workers that are the default.
+        assert len(children(server.process.pid)) == 2
+
+        assert server.stop() == 0
+        assert not list(tmp_path.glob("almafintech-metrics-*"))
+
+
+@pytest.mark.parametrize(
+    ("unsafe", "reason"),
+    [
+        ({"DEBUG": "true"}, "DEBUG set to True"),
+        ({"SECRET_KEY": ""}, "SECRET_KEY must be set"),
+        ({"METRICS_ALLOWED": "10.0.0.0/33"}, "METRICS_ALLOWED: '10.0.0.0/33' does not appear"),
+        ({"DATABASE_URL": "sqlite:////nowhere/at/all.sqlite3"}, "cannot be migrated"),
+    ],
+)
+def test_it_refuses_in_one_line(unsafe, reason):
+    refused = python("-m", "almaFintech.serve", **PRODUCTION | unsafe)
+
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert refused.stderr.startswith("almaFintech does not start: ")
+    assert reason in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_it_refuses_the_development_user(tmp_path):
+    settings = PRODUCTION | {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/wallet.sqlite3",
+        "SERVE_ADDRESS": "127.0.0.1:0",
+    }
+    python("manage.py", "migrate", "--verbosity=0", **settings | {"DEBUG": "true"})
+
+    refused = python("-m", "almaFintech.serve", **settings)
+
+    assert refused.returncode == 3
+    assert refused.stderr == (
+        "almaFintech does not start: The user 'admin' still has the development password.\n"
+    )
+
+
+def test_servers_that_start_together_migrate_once(tmp_path, other_database):
+    settings = {"DATABASE_URL": other_database.url, "SERVE_WORKERS": "1"}
+    servers = [Server(tmp_path / f"log{number}", **settings) for number in range(3)]
+
+    for server in servers:
+        with server:
+            assert server.request("GET", "/readyz").status == 200
+    applied = "".join(server.log.read_text() for server in servers)
+    assert applied.count("Applying accounts.0001_initial... OK") == 1
+
+
+def settles(read, expected):
+    """Tell whether `read` returns what is expected, now or within some seconds."""
+    end = time.monotonic() + 20
+    while read() != expected:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
+    started = Server(tmp_path / "log", DATABASE_URL=other_database.url)
+    with started as server, ThreadPoolExecutor() as threads:
+        token = log_in(server)
+        origin, destination = (open_account(server, token, 5) for _ in range(2))
+        body = {"origin": origin, "destination": destination, "balance": 3}
+
+        other_database.execute(*LOCK_ACCOUNTS[connection.vendor])
+        answer = threads.submit(server.request, "POST", "/api/transfers/", body, token)
+        time.sleep(1)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert (answer.done(), server.process.poll()) == (False, None)
+        other_database.execute("ROLLBACK")
+
+        assert answer.result().status == 201
+        assert server.process.wait(timeout=60) == 0
+    assert other_database.execute("SELECT balance FROM accounts_account ORDER BY id") == [
+        (2,),
+        (8,),
+    ]
+
+
+@pytest.mark.parametrize("preload", ["false", "true"])
+def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_database, preload):
+    settings = {
+        "DATABASE_URL": other_database.url,
+        "SERVE_PRELOAD": preload,
+        "SERVE_WORKERS": "3",
+        "METRICS_ALLOWED": "127.0.0.0/8",
+    }
+    with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(12) as threads:
+        if connection.vendor == "postgresql":
+            # That of this test alone: the pools open in the workers, by their first query. A
+            # worker that is not up yet may still be asking for the development user.
+            assert settles(lambda: other_database.execute(CLIENTS), [(1,)])
+        token = log_in(server)
+        origin, destination = (open_account(server, token, 1000) for _ in range(2))
+        body = {"origin": origin, "destination": destination, "balance": 3}
+
+        def send(_):
+            return server.request("POST", "/api/transfers/", body, token).status
+
+        assert list(threads.map(send, range(60))) == [201] * 60
+        # Whatever worker answers, it tells of them all, and of those that have ended.
+        for _ in range(2):
+            assert metric(server, 'wallet_transfers_total{currency="USD"}') == 60
+            amount = metric(server, 'wallet_transferred_micro_units_total{currency="USD"}')
+            assert amount == 180
+            os.kill(children(server.process.pid)[0], signal.SIGTERM)
+            time.sleep(1)
+    assert other_database.execute("SELECT balance FROM accounts_account ORDER BY id") == [
+        (820,),
+        (1180,),
+    ]
+
+
+def test_https_is_believed_from_a_proxy_only_when_so_configured(tmp_path, other_database):
+    claim = {"X_Forwarded_Proto": "https"}
+    settings = {"DATABASE_URL": other_database.url, "SECURE_SSL_REDIRECT": "true"}
+
+    with Server(tmp_path / "log", **settings) as server:
+        assert server.request("GET", "/api/", **claim).status == 301
+        for probe in "/healthz", "/readyz":
+            # Probes come to the address, by HTTP.
+            assert server.request("GET", probe, Host="10.1.2.3:8000").status == 200
+    with Server(tmp_path / "log", TRUST_FORWARDED_PROTO="true", **settings) as server:
+        assert server.request("GET", "/api/", **claim).status == 200
+
+
+def test_no_word_of_a_request_that_cannot_be_read_is_logged(tmp_path, other_database):
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
+        broken = server.request("GET", "/api/?email=eve@example.com", **{"Bad Name": "s3cret"})
+        assert broken.status == 400
+    log = server.log.read_text()
+    assert '"event": "Invalid request"' in log
+    assert not re.search("s3cret|eve@|Bad", log)

@@ -1,0 +1,48 @@
+"""`manage.py start`, which `make run` runs."""
+
+from io import StringIO
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from whitenoise.runserver_nostatic.management.commands.runserver import Command as Runserver
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """What would be served, instead of serving it."""
+    calls = []
+    monkeypatch.setattr(Runserver, "run", lambda self, **options: calls.append(self.port))
+    return calls
+
+
+def start() -> str:
+    out = StringIO()
+    call_command("start", "127.0.0.1:8123", stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_new_database_is_migrated_and_the_way_in_is_told(served, settings):
+    settings.DEBUG = True
+
+    assert start() == (
+        "API    http://127.0.0.1:8123/api/\n"
+        "Admin  http://127.0.0.1:8123/admin/\n"
+        "Login  POST http://127.0.0.1:8123/api/login/ (development user: admin / admin)\n"
+    )
+    assert User.objects.get().username == "admin"
+    assert served == ["8123"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_with_users_gets_no_other(served, boss):
+    assert start().endswith("Login  POST http://127.0.0.1:8123/api/login/\n")
+    assert User.objects.get() == boss.user
+
+
+def test_the_child_of_the_autoreloader_only_serves(served, monkeypatch):
+    monkeypatch.setenv("RUN_MAIN", "true")
+
+    assert start() == ""
+    assert served == ["8123"]

@@ -1,0 +1,126 @@
+"""No production server starts with a known or absent secret, with DEBUG or with admin/admin."""
+
+import os
+import re
+import subprocess
+
+import pytest
+from django.db import connection
+
+from almaFintech.settings import BASE_DIR
+from almaFintech.tests.servers import PRODUCTION, python
+from conftest import once
+
+pytestmark = once
+
+# Keys that earlier versions of this repository held.
+PUBLISHED = [
+    "only-for-the-checks-that-run-under-production-settings-6ba7b810",
+    "only-for-tests-6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+    "only-for-the-crash-test-6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+]
+KNOWN_SECRET = "django-insecure-6ba7b810-9dad-11d1-80b4-00c04fd430c8-known"
+AWAY = "postgres://wallet@127.0.0.1:1/wallet"
+
+entry_points = pytest.mark.parametrize("entry_point", ["wsgi", "asgi"])
+
+
+def start(entry_point="wsgi", then="print('started')", **environment):
+    code = f"from almaFintech.{entry_point} import application; {then}"
+    return python("-c", code, **PRODUCTION | environment)
+
+
+def assert_refused(result, reason):
+    # The status by which a gunicorn worker says that starting it again is of no use.
+    assert (result.returncode, result.stdout) == (3, "")
+    # One line, and no traceback.
+    assert result.stderr.startswith("almaFintech does not start: ")
+    assert result.stderr.count("\n") == 1
+    assert reason in result.stderr
+
+
+@entry_points
+def test_a_production_server_starts(entry_point):
+    result = start(entry_point, DATABASE_URL="sqlite:////nowhere/at/all.sqlite3")
+
+    assert (result.returncode, result.stdout) == (0, "started\n")
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"SECRET_KEY": ""}, "SECRET_KEY must be set"),
+        ({"DEBUG": "true"}, "DEBUG set to True"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY has less than 50 characters"),
+        ({"SECRET_KEY": KNOWN_SECRET}, "prefixed with 'django-insecure-'"),
+        ({"SECRET_KEY_FALLBACKS": "short"}, "SECRET_KEY_FALLBACKS[0]"),
+        ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS must not be empty"),
+        *(({"SECRET_KEY": key}, "SECRET_KEY was published") for key in PUBLISHED),
+        ({"SECRET_KEY_FALLBACKS": PUBLISHED[0]}, "SECRET_KEY_FALLBACKS[0] was published"),
+        ({"LOGIN_RATE_PER_ADDRESS": "many"}, "LOGIN_RATE_PER_ADDRESS: 'many' is not a rate"),
+        ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES must be 0 or more"),
+        ({"MAX_BODY_BYTES": "0"}, "MAX_BODY_BYTES must be 1 or more"),
+    ],
+)
+def test_an_unsafe_setting_is_refused(environment, reason):
+    assert_refused(start(**environment), reason)
+
+
+def test_the_repository_holds_no_key():
+    """A key that is written down for the tests would sooner or later sign somebody's tokens."""
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=BASE_DIR, capture_output=True, text=True, check=True
+    ).stdout.split("\0")[:-1]
+    assignment = re.compile(r"""SECRET_KEY\w*["']?\s*[:=]\s*["']?[\w!@#$%^&*()+=-]{50,}""")
+
+    texts = {name: (BASE_DIR / name).read_bytes().decode(errors="replace") for name in files}
+
+    assert "Makefile" in texts
+    assert [name for name, text in texts.items() if assignment.search(text)] == []
+
+
+@entry_points
+def test_no_configuration_at_all_is_refused(entry_point):
+    result = python("-c", f"import almaFintech.{entry_point}")
+
+    assert_refused(result, "DEBUG set to True")
+    assert "ALLOWED_HOSTS must not be empty" in result.stderr
+
+
+def test_the_development_user_is_refused_until_it_has_another_password(tmp_path):
+    database = {"DATABASE_URL": f"sqlite:///{tmp_path}/wallet.sqlite3"}
+    assert python("manage.py", "migrate", "--verbosity=0", **database).returncode == 0
+
+    assert_refused(start(**database), "The user 'admin' still has the development password.")
+
+    change = (
+        "from django.contrib.auth.models import User; user = User.objects.get();"
+        "user.set_password('a quiet river'); user.save()"
+    )
+    assert python("manage.py", "shell", "-c", change, **database).returncode == 0
+    assert start(**database).stdout == "started\n"
+
+
+def test_a_server_whose_database_is_away_starts_and_answers_503():
+    requests = """
+from django.test import Client
+client = Client(raise_request_exception=False, headers={"host": "wallet.example"})
+login = {"username": "alice", "password": "a quiet river"}
+for answer in client.post("/api/login/", login), client.post("/admin/login/", login):
+    print(answer.status_code, answer.headers.get("Retry-After"))
+"""
+    away = {"DATABASE_URL": AWAY, "DATABASE_TIMEOUT": "1", "SECURE_SSL_REDIRECT": "false"}
+
+    result = start(then=requests, **away)
+
+    assert (result.returncode, result.stdout) == (0, "503 5\n503 5\n")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a pool")
+def test_a_start_leaves_no_pool_behind_for_the_workers_to_share():
+    count = "import threading; print(threading.active_count(), application is not None)"
+
+    result = start(then=count, DATABASE_URL=os.environ["DATABASE_URL"])
+
+    # A pool that is open keeps threads, and after a fork the workers would share its sockets.
+    assert result.stdout == "1 True\n"

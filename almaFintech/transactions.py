@@ -1,0 +1,73 @@
+"""Transactions that survive being chosen as the victim of a deadlock."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from django.db import OperationalError, connection, transaction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+logger = logging.getLogger(__name__)
+_retrying: ContextVar[bool] = ContextVar("retrying", default=False)
+
+ATTEMPTS = 5
+# SQLSTATE 40001 serialization_failure and 40P01 deadlock_detected (PostgreSQL, appendix A).
+RETRYABLE_SQLSTATES = {"40001", "40P01"}
+# MariaDB's 1213 ER_LOCK_DEADLOCK and 1020 ER_CHECKREAD, raised where snapshots are isolated.
+RETRYABLE_ERRNOS = {1213, 1020}
+# SQLSTATE 55P03 lock_not_available, and MariaDB's 1205 ER_LOCK_WAIT_TIMEOUT.
+LOCK_TIMEOUT_SQLSTATES = {"55P03"}
+LOCK_TIMEOUT_ERRNOS = {1205}
+
+
+def retried(work: Callable[P, R]) -> Callable[P, R]:
+    """Run `work` in a transaction, and again when the database asks for that.
+
+    `work` must leave its arguments as they were until it returns. Inside an outer transaction
+    it runs once: a deadlock undoes the outer transaction too, so only who opened that one can
+    run it again. There it runs in a savepoint, so that the caller may go on after an error,
+    unless the caller is itself run by `retried` and lets errors pass.
+    """
+
+    @wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if _retrying.get():
+            with transaction.atomic(savepoint=False):
+                return work(*args, **kwargs)
+        attempts = 1 if connection.in_atomic_block else ATTEMPTS
+        for attempt in range(1, attempts + 1):
+            token = _retrying.set(True)
+            try:
+                with transaction.atomic():
+                    return work(*args, **kwargs)
+            except OperationalError as error:
+                if attempt == attempts or not is_retryable(error):
+                    raise
+                logger.info("Attempt %d of %s is run again: %s", attempt, work.__name__, error)
+                # Two victims of each other must not meet again in step.
+                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
+            finally:
+                _retrying.reset(token)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    return run
+
+
+def is_retryable(error: OperationalError) -> bool:
+    """Whether the database asks for the transaction to be run again."""
+    return _says(error, RETRYABLE_SQLSTATES, RETRYABLE_ERRNOS)
+
+
+def is_lock_timeout(error: OperationalError) -> bool:
+    """Whether the database gave up waiting for another transaction."""
+    return _says(error, LOCK_TIMEOUT_SQLSTATES, LOCK_TIMEOUT_ERRNOS)
+
+
+def _says(error: OperationalError, sqlstates: set[str], errnos: set[int]) -> bool:
+    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    return sqlstate in sqlstates or (bool(error.args) and error.args[0] in errnos)

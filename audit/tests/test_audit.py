@@ -1,0 +1,418 @@
+"""Everything that staff does leaves a record, through the API and the admin alike."""
+
+import threading
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection
+from django.test import Client
+
+from accounts.models import Account, Transfer
+from audit import trail
+from audit.models import Record
+from conftest import PASSWORD, needs_row_locks
+from login.models import Profile
+
+RECORDS = "/admin/audit/record/"
+NEW_PASSWORD = "an even longer, quieter river"
+
+
+@pytest.fixture
+def staff(boss):
+    client = Client()
+    client.force_login(boss.user)
+    return client
+
+
+@pytest.fixture
+def recorded(boss):
+    """A function that returns what was recorded since it was last called, checking who did it."""
+    Record.objects.all().delete()
+
+    def recorded():
+        records = list(Record.objects.order_by("pk"))
+        Record.objects.all().delete()
+        for record in records:
+            assert (record.by, record.username) == (boss.user.pk, "boss")
+        return [(record.action, record.kind, record.number, record.changes) for record in records]
+
+    return recorded
+
+
+def user_form(person, **changes):
+    user, profile = person.user, person.user.profile
+    return {
+        "username": user.username,
+        "is_active": "on",
+        "profile-TOTAL_FORMS": 1,
+        "profile-INITIAL_FORMS": 1,
+        "profile-0-id": profile.pk,
+        "profile-0-user": user.pk,
+        "profile-0-accounts": [*profile.accounts.values_list("pk", flat=True)],
+        **changes,
+    }
+
+
+# --- Users -------------------------------------------------------------------------------
+
+NEW_USER = {
+    "username": [None, "carol"],
+    "password": [None, "***"],
+    "first_name": [None, ""],
+    "last_name": [None, ""],
+    "email": [None, ""],
+    "is_staff": [None, False],
+    "is_active": [None, True],
+    "is_superuser": [None, False],
+    "profile.accounts": [None, []],
+}
+
+
+def test_a_new_user(boss, staff, recorded):
+    boss.post("/api/users/", {"username": "carol", "password": NEW_PASSWORD})
+    user = User.objects.get(username="carol")
+    assert recorded() == [("created", "user", user.pk, NEW_USER)]
+    user.delete()
+
+    passwords = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    staff.post(
+        "/admin/auth/user/add/", {"username": "carol", "usable_password": "true"} | passwords
+    )
+    user = User.objects.get(username="carol")
+    assert recorded() == [("created", "user", user.pk, NEW_USER)]
+
+
+def test_an_edited_user(boss, alice, staff, recorded):
+    key = alice.user.pk
+    boss.patch(f"/api/users/{key}/", {"email": "a@example.org", "is_staff": True})
+    assert recorded() == [
+        ("changed", "user", key, {"email": ["", "a@example.org"], "is_staff": [False, True]})
+    ]
+    alice.user.refresh_from_db()
+
+    form = user_form(alice, email="b@example.org", **{"profile-0-phone": "555"})
+    assert staff.post(f"/admin/auth/user/{key}/change/", form).status_code == 302
+    assert recorded() == [
+        (
+            "changed",
+            "user",
+            key,
+            {
+                "email": ["a@example.org", "b@example.org"],
+                "is_staff": [True, False],
+                "profile.phone": [None, "555"],
+            },
+        )
+    ]
+
+
+def test_a_password_is_never_told(boss, alice, staff, recorded):
+    key = alice.user.pk
+    hidden = [("changed", "user", key, {"password": ["***", "***"]})]
+
+    boss.patch(f"/api/users/{key}/", {"password": NEW_PASSWORD})
+    assert recorded() == hidden
+
+    passwords = {"password1": PASSWORD, "password2": PASSWORD}
+    form = passwords | {"usable_password": "true"}
+    assert staff.post(f"/admin/auth/user/{key}/password/", form).status_code == 302
+    assert recorded() == hidden
+
+
+def test_staff_changes_the_own_password(boss, staff, recorded):
+    form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    page = "/admin/password_change/"
+    assert staff.post(page, form | {"old_password": "wrong"}).status_code == 200
+    assert recorded() == []
+
+    assert staff.post(page, form | {"old_password": PASSWORD}).status_code == 302
+
+    assert recorded() == [("changed", "user", boss.user.pk, {"password": ["***", "***"]})]
+    boss.user.refresh_from_db()
+    assert boss.user.check_password(NEW_PASSWORD)
+    # Strangers are sent to the login, as from every page.
+    assert Client().get(page).status_code == 302
+
+
+def test_a_deleted_user(boss, alice, bob, staff, recorded):
+    boss.delete(f"/api/users/{alice.user.pk}/")
+    [(action, kind, number, changes)] = recorded()
+    assert (action, kind, number) == ("deleted", "user", alice.user.pk)
+    assert changes["username"] == ["alice", None]
+    assert changes["password"] == ["***", None]
+    assert changes["profile.accounts"] == [[alice.account.pk], None]
+
+    staff.post(f"/admin/auth/user/{bob.user.pk}/delete/", {"post": "yes"})
+    [(action, kind, number, changes)] = recorded()
+    assert (action, kind, number) == ("deleted", "user", bob.user.pk)
+    assert changes["username"] == ["bob", None]
+    assert User.objects.count() == 1
+
+
+# --- Profiles ----------------------------------------------------------------------------
+
+
+def test_an_edited_profile(boss, alice, bob, staff, recorded):
+    key = alice.user.pk
+    accounts = [alice.account.pk, bob.account.pk]
+    boss.patch(f"/api/profiles/{key}/", {"cuit": "20-1", "accounts": accounts})
+    assert recorded() == [
+        ("changed", "profile", key, {"cuit": [None, "20-1"], "accounts": [accounts[:1], accounts]})
+    ]
+
+    form = {"cuit": "20-2", "accounts": accounts[:1]}
+    staff.post(f"/admin/login/profile/{alice.user.profile.pk}/change/", form)
+    assert recorded() == [
+        (
+            "changed",
+            "profile",
+            key,
+            {"cuit": ["20-1", "20-2"], "accounts": [accounts, accounts[:1]]},
+        )
+    ]
+
+
+def test_an_account_added_and_removed(boss, alice, bob, recorded):
+    path, one = f"/api/profiles/{alice.user.pk}/", {"account_id": bob.account.pk}
+    own, both = [alice.account.pk], [alice.account.pk, bob.account.pk]
+    for _ in range(2):
+        assert boss.post(f"{path}add_account/", one).status_code == 200
+    for _ in range(2):
+        assert boss.post(f"{path}remove_account/", one).status_code == 200
+
+    # The second time changes nothing.
+    assert recorded() == [
+        ("changed", "profile", alice.user.pk, {"accounts": [own, both]}),
+        ("changed", "profile", alice.user.pk, {"accounts": [both, own]}),
+    ]
+
+
+# --- Accounts ----------------------------------------------------------------------------
+
+
+def test_an_account_from_its_opening_to_its_end(boss, staff, recorded):
+    key = boss.post("/api/accounts/", {"currency": "USD", "balance": 5}).json()["id"]
+    boss.patch(f"/api/accounts/{key}/", {"balance": 7, "reason": "found"})
+    boss.put(f"/api/accounts/{key}/", {"currency": "ARS"})
+    boss.put(f"/api/accounts/{key}/", {"currency": "ARS"})
+    boss.delete(f"/api/accounts/{key}/")
+
+    assert recorded() == [
+        ("created", "account", key, {"currency": [None, "USD"], "balance": [None, 5]}),
+        ("changed", "account", key, {"balance": [5, 7]}),
+        ("changed", "account", key, {"currency": ["USD", "ARS"]}),
+        ("deleted", "account", key, {"currency": ["ARS", None], "balance": [7, None]}),
+    ]
+
+
+def test_an_account_in_the_admin(staff, recorded):
+    staff.post("/admin/accounts/account/add/", {"currency": "USD", "balance": 5})
+    key = Account.objects.get().pk
+    page = f"/admin/accounts/account/{key}/"
+    staff.post(f"{page}change/", {"currency": "USD", "balance": 7, "initial-balance": 5})
+    staff.post(f"{page}delete/", {"post": "yes"})
+
+    assert recorded() == [
+        ("created", "account", key, {"currency": [None, "USD"], "balance": [None, 5]}),
+        ("changed", "account", key, {"balance": [5, 7]}),
+        ("deleted", "account", key, {"currency": ["USD", None], "balance": [7, None]}),
+    ]
+
+
+def test_accounts_deleted_together(staff, alice, bob, recorded):
+    keys = [alice.account.pk, bob.account.pk]
+    form = {"action": "delete_selected", "_selected_action": keys, "post": "yes"}
+
+    staff.post("/admin/accounts/account/", form)
+
+    assert Account.objects.count() == 0
+    assert [(action, number) for action, _, number, _ in sorted(recorded())] == [
+        ("deleted", key) for key in keys
+    ]
+
+
+# --- Transfers ---------------------------------------------------------------------------
+
+
+def test_cancellations(boss, alice, bob, staff, recorded):
+    keys = [alice.send(bob.account, 10).json()["id"] for _ in range(3)]
+    boss.cancel(keys[0])
+    staff.post(
+        "/admin/accounts/transfer/",
+        {"action": "cancel_selected", "_selected_action": keys[1:]},
+    )
+
+    assert recorded() == [
+        ("cancelled", "transfer", key, {"cancelled": [False, True]}) for key in keys
+    ]
+
+
+def test_what_users_do_with_their_money_is_in_the_ledger_alone(alice, bob, recorded):
+    transfer = alice.send(bob.account, 10).json()["id"]
+    assert bob.cancel(transfer).status_code == 204
+
+    assert recorded() == []
+
+
+# --- All or nothing ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/api/users/{user}/", {"username": "bob"}),
+        ("PATCH", "/api/profiles/{user}/", {"accounts": [10**9]}),
+        ("POST", "/api/profiles/{user}/add_account/", {"account_id": 10**9}),
+        ("PATCH", "/api/accounts/{account}/", {"currency": "ARS"}),
+        ("DELETE", "/api/transfers/{transfer}/", None),
+    ],
+)
+def test_a_refusal_leaves_no_record(boss, alice, bob, recorded, method, path, body):
+    transfer = alice.send(bob.account, 1).json()["id"]
+    bob.send(alice.account, 1)
+    keys = {"user": alice.user.pk, "account": alice.account.pk, "transfer": transfer}
+
+    response = boss.request(method, path.format(**keys), body)
+
+    assert response.status_code == 400
+    assert recorded() == []
+
+
+@pytest.fixture
+def no_records(monkeypatch):
+    """The database takes everything but records."""
+
+    def fail(*args, **kwargs):
+        raise OperationalError("disk full")
+
+    monkeypatch.setattr(Record.objects, "bulk_create", fail)
+
+
+def test_what_cannot_be_recorded_is_not_done(boss, alice, bob, staff, no_records):
+    transfer = alice.send(bob.account, 10).json()["id"]
+    before = rows()
+
+    user, account = f"/api/users/{alice.user.pk}/", f"/api/accounts/{bob.account.pk}/"
+    profile = f"/api/profiles/{alice.user.pk}/"
+    for method, path, body in (
+        ("POST", "/api/users/", {"username": "carol", "password": NEW_PASSWORD}),
+        ("PATCH", user, {"is_staff": True}),
+        ("DELETE", user, None),
+        ("PATCH", profile, {"cuit": "20-1"}),
+        ("POST", f"{profile}add_account/", {"account_id": bob.account.pk}),
+        ("POST", f"{profile}remove_account/", {"account_id": alice.account.pk}),
+        ("POST", "/api/accounts/", {"currency": "USD"}),
+        ("PATCH", account, {"balance": 99}),
+        ("DELETE", account, None),
+        ("DELETE", f"/api/transfers/{transfer}/", None),
+    ):
+        assert boss.request(method, path, body).status_code == 503, path
+        assert rows() == before, path
+
+    cancel = {"action": "cancel_selected", "_selected_action": [transfer]}
+    for path, form in (
+        ("/admin/accounts/account/add/", {"currency": "USD", "balance": 5}),
+        (f"/admin/accounts/account/{bob.account.pk}/delete/", {"post": "yes"}),
+        (f"/admin/auth/user/{alice.user.pk}/change/", user_form(alice, is_staff="on")),
+        ("/admin/accounts/transfer/", cancel),
+    ):
+        assert staff.post(path, form).status_code == 503, path
+        assert rows() == before, path
+
+
+def rows():
+    return [
+        list(rows.order_by("pk"))
+        for rows in (
+            User.objects.exclude(username="boss").values(),
+            Profile.objects.values("cuit", "accounts"),
+            Account.objects.values("pk", "balance"),
+            Transfer.objects.values("pk", "cancelled"),
+        )
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_edit_that_a_deadlock_undid_is_recorded_once(boss, alice, recorded, monkeypatch):
+    """The edit is run again from the start, or it would find nothing left to change."""
+    write, failures = trail._write, [OperationalError(1213, "Deadlock found")]
+
+    def fail_once(*args):
+        write(*args)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(trail, "_write", fail_once)
+    path = f"/api/accounts/{alice.account.pk}/"
+
+    response = boss.patch(path, {"balance": 7})
+
+    assert (response.status_code, response.json()["balance"], alice.balance) == (200, 7, 7)
+    assert recorded() == [("changed", "account", alice.account.pk, {"balance": [1_000_000, 7]})]
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_what_another_did_meanwhile_is_not_recorded_as_ones_own(boss, alice, bob, recorded):
+    """A transfer that lands during an edit of the account waits, and is none of the edit."""
+    ready, sent = threading.Event(), threading.Event()
+
+    def send():
+        ready.wait()
+        try:
+            assert alice.send(bob.account, 10).status_code == 201
+        finally:
+            sent.set()
+            connection.close()
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    read_again = trail._read_again
+
+    def and_let_it_send(row):
+        state = read_again(row)
+        ready.set()
+        # Long enough for a transfer that waits for nothing.
+        sent.wait(1)
+        return state
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trail, "_read_again", and_let_it_send)
+        response = boss.put(f"/api/accounts/{alice.account.pk}/", {"currency": "USD"})
+    thread.join()
+
+    assert (response.status_code, response.json()["balance"]) == (200, 1_000_000)
+    assert (recorded(), alice.balance) == ([], 999_990)
+
+
+# --- Reading them --------------------------------------------------------------------------
+
+
+def test_a_record_outlives_whom_it_is_about_and_who_did_it(boss, alice):
+    other = alice
+    User.objects.filter(pk=other.user.pk).update(is_staff=True)
+    other.user.refresh_from_db()
+    other.post("/api/accounts/", {"currency": "USD"})
+
+    boss.delete(f"/api/users/{other.user.pk}/")
+
+    assert Record.objects.filter(by=other.user.pk, username="alice", action="created").exists()
+
+
+def test_staff_reads_the_records_and_nobody_edits_them(boss, alice, staff):
+    boss.patch(f"/api/users/{alice.user.pk}/", {"first_name": "<b>Al</b>"})
+    [record] = Record.objects.all()
+    page = f"{RECORDS}{record.pk}/change/"
+
+    listed = staff.get(RECORDS).content.decode()
+    assert "first_name: &quot;&quot; → &quot;&lt;b&gt;Al&lt;/b&gt;&quot;" in listed
+    assert 'name="action"' not in listed
+    assert "boss" in staff.get(page).content.decode()
+    for search, found in ((alice.user.pk, True), (boss.user.pk, True), (10**6, False)):
+        assert ("first_name" in staff.get(f"{RECORDS}?q={search}").content.decode()) is found
+
+    delete = {"action": "delete_selected", "_selected_action": [record.pk], "post": "yes"}
+    staff.post(RECORDS, delete)
+    for path in (page, f"{RECORDS}add/", f"{RECORDS}{record.pk}/delete/"):
+        assert staff.post(path, {"username": "x", "post": "yes"}).status_code == 403
+    assert Record.objects.get().username == "boss"

@@ -1,0 +1,118 @@
+"""Writing the records of what staff does; the API and the admin both come here.
+
+Call these in the transaction that makes the change: both are committed, or neither is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import connection
+from django.db.models import Model
+from django.shortcuts import get_object_or_404
+
+from accounts.models import Account, Transfer
+from audit.models import Record
+from login.models import Profile
+
+Staff = AbstractBaseUser | AnonymousUser
+State = Mapping[str, Any]
+
+HIDDEN = "***"
+FIELDS: Mapping[type[Model], tuple[str, ...]] = {
+    User: (
+        *("username", "password", "first_name", "last_name", "email"),
+        *("is_staff", "is_active", "is_superuser"),
+    ),
+    Profile: ("cuit", "phone", "company"),
+    Account: ("currency", "balance"),
+    Transfer: ("cancelled",),
+}
+
+
+def state_of(row: Model) -> State:
+    """What a record tells of a row; of a user also the profile, which the admin edits with it."""
+    state = {name: getattr(row, name) for name in FIELDS[row._meta.model]}
+    if isinstance(row, Profile):
+        state["accounts"] = sorted(row.accounts.values_list("pk", flat=True))
+    elif isinstance(row, User):
+        profile = Profile.objects.filter(user=row).first()
+        if profile:
+            state |= {f"profile.{name}": value for name, value in state_of(profile).items()}
+    return state
+
+
+def locked_state(row: Model) -> State:
+    """The state of a row, which only this transaction can change from now on.
+
+    Without the lock, what somebody else changes meanwhile would be recorded as done by whoever
+    asks here.
+    """
+    model, key = (User, row.user_id) if isinstance(row, Profile) else (row._meta.model, row.pk)
+    no_key = connection.features.has_select_for_no_key_update
+    # The base manager sees rows that the models' guards hide.
+    model._base_manager.select_for_update(no_key=no_key).filter(pk=key).first()
+    return state_of(_read_again(row))
+
+
+def created(by: Staff, row: Model) -> None:
+    _write(by, Record.Action.CREATED, [(row, {}, state_of(_read_again(row)))])
+
+
+def changed(by: Staff, row: Model, before: State) -> None:
+    """Record what became of `before`, unless that is nothing."""
+    _write(by, Record.Action.CHANGED, [(row, before, state_of(_read_again(row)))])
+
+
+@contextmanager
+def changing(by: Staff, row: Model) -> Iterator[None]:
+    """Record what the block changes in `row`."""
+    before = locked_state(row)
+    yield
+    changed(by, row, before)
+
+
+def deleted(by: Staff, rows: Iterable[Model]) -> None:
+    """Record rows that are about to be deleted."""
+    _write(by, Record.Action.DELETED, [(row, state_of(row), {}) for row in rows])
+
+
+def cancelled(by: Staff, transfers: Iterable[Transfer]) -> None:
+    states = {"cancelled": False}, {"cancelled": True}
+    _write(by, Record.Action.CANCELLED, [(transfer, *states) for transfer in transfers])
+
+
+def _write(by: Staff, action: str, rows: Iterable[tuple[Model, State, State]]) -> None:
+    user = cast(User, by)
+    records = [
+        Record(
+            by=user.pk,
+            username=user.get_username(),
+            action=action,
+            kind=str(row._meta.model_name),
+            number=row.user_id if isinstance(row, Profile) else row.pk,
+            changes=changes,
+        )
+        for row, before, after in rows
+        if (changes := _changes(before, after))
+    ]
+    Record.objects.bulk_create(records)
+
+
+def _changes(before: State, after: State) -> dict[str, list[Any]]:
+    return {
+        name: [_shown(name, state.get(name)) for state in (before, after)]
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    }
+
+
+def _shown(name: str, value: Any) -> Any:
+    return HIDDEN if name == "password" and value is not None else value
+
+
+def _read_again(row: Model) -> Model:
+    # Somebody may have deleted it since it was first read.
+    return get_object_or_404(row._meta.model._base_manager, pk=row.pk)

@@ -1,0 +1,1 @@
+"""Programs that put the whole server to the test, from outside: `python -m bench.bank`."""

@@ -1,0 +1,395 @@
+"""Clients that repeat a request with its key until it is answered, and remember the answers."""
+
+import http.client
+import itertools
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+TRANSFERS = "/api/transfers/"
+BATCHES = "/api/transfers/batch/"
+
+# An answer that takes longer is missing: the server's own waits end after some 10 seconds.
+ANSWER_SECONDS = 60
+# How long a client repeats a request before it gives up.
+PATIENCE_SECONDS = 120
+# How many requests are sent by a client that then loses its connection.
+HANG_UPS = 0.03
+# More than there is, so that a batch with this amount must be refused.
+IMPOSSIBLE = 10**15
+
+
+class Outcome(Enum):
+    """What a client knows of an operation."""
+
+    UNKNOWN = "unknown"
+    BOOKED = "booked"
+    REFUSED = "refused"
+
+
+@dataclass
+class Answer:
+    """One HTTP answer, and how many requests went without one before.
+
+    `abandoned` says that one of these may still be on its way when this one is answered.
+    """
+
+    status: int
+    body: bytes
+    replayed: bool = False
+    retries: int = 0
+    abandoned: bool = False
+
+    def json(self) -> Any:
+        return json.loads(self.body or b"null")
+
+    @property
+    def code(self) -> object:
+        data = self.json()
+        return data.get("code") if isinstance(data, dict) else None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the money was not there, which is no fault of the server's."""
+        return (self.status, self.code) == (400, "insufficient_funds")
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.body[:200]!r}"
+
+
+@dataclass
+class Operation:
+    """A transfer or a batch with its key, as the client remembers it."""
+
+    user: str
+    key: str
+    path: str
+    body: dict[str, Any]
+    outcome: Outcome = Outcome.UNKNOWN
+    answer: Answer | None = None
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The bodies of the transfers."""
+        items: list[dict[str, Any]] = self.body.get("transfers", [self.body])
+        return items
+
+    def booked(self) -> list[dict[str, Any]]:
+        """The transfers in the answer."""
+        data = self.answer.json() if self.answer else []
+        return data if isinstance(data, list) else [data]
+
+
+class GaveUp(Exception):
+    """The server did not answer for longer than a client is patient."""
+
+
+@dataclass
+class Memory:
+    """What all clients together know; each list is only ever appended to."""
+
+    operations: list[Operation] = field(default_factory=list)
+    # What is known of the cancellation of a transfer, by the id of the transfer.
+    cancels: dict[int, Outcome] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    # Seconds between a request without an answer and the answer to one that repeats it.
+    waited: float = 0.0
+    longest_wait: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, what: str, number: int = 1) -> None:
+        with self.lock:
+            self.counts[what] += number
+
+    def wait(self, seconds: float) -> None:
+        with self.lock:
+            self.waited += seconds
+            self.longest_wait = max(self.longest_wait, seconds)
+
+
+class Caller:
+    """A user at the other end of HTTP, who repeats what is not answered."""
+
+    def __init__(self, address: tuple[str, int], memory: Memory, name: str) -> None:
+        self.address = address
+        self.memory = memory
+        self.name = name
+        self.headers = {"Content-Type": "application/json", "Connection": "close"}
+
+    def login(self, password: str) -> None:
+        answer = self.call("POST", "/api/login/", {"username": self.name, "password": password})
+        self.headers["Authorization"] = f"Bearer {answer.json()['access']}"
+
+    def call(self, method: str, path: str, body: object = None, key: str | None = None) -> Answer:
+        """Send a request until it is answered with something else than "try again".
+
+        Raises GaveUp.
+        """
+        abandoned = False
+        failed: float | None = None
+        try:
+            for retries in itertools.count():
+                hang_up = self.hangs_up()
+                answer = self.attempt(method, path, body, key, hang_up=hang_up)
+                if answer is not None:
+                    answer.retries = retries
+                    answer.abandoned = abandoned
+                    return answer
+                abandoned |= hang_up
+                failed = failed or time.monotonic()
+                if time.monotonic() - failed > PATIENCE_SECONDS:
+                    break
+                self.memory.count("retries")
+                time.sleep(random.uniform(0.02, 0.3))
+        finally:
+            if failed:
+                self.memory.wait(time.monotonic() - failed)
+        self.memory.count("given up")
+        raise GaveUp
+
+    def hangs_up(self) -> bool:
+        """Whether to send the next request without waiting for its answer."""
+        return False
+
+    def attempt(
+        self, method: str, path: str, body: object, key: str | None, *, hang_up: bool
+    ) -> Answer | None:
+        """Send a request once; None when it may be repeated, whatever has become of it."""
+        headers = self.headers if key is None else {**self.headers, "Idempotency-Key": key}
+        connection = http.client.HTTPConnection(*self.address, timeout=ANSWER_SECONDS)
+        try:
+            connection.request(method, path, json.dumps(body) if body else None, headers)
+            if hang_up:
+                self.memory.count("hang-ups")
+                time.sleep(random.uniform(0, 0.05))
+                return None
+            response = connection.getresponse()
+            answer = Answer(
+                response.status,
+                response.read(),
+                response.headers.get("Idempotent-Replayed") == "true",
+            )
+        except TimeoutError:
+            self.violation(f"{method} {path} has no answer after {ANSWER_SECONDS} seconds")
+            return None
+        except (OSError, http.client.HTTPException):
+            # It could not be connected, or was cut off while it waited for the answer.
+            return None
+        finally:
+            connection.close()
+        self.memory.count(f"HTTP {answer.status}")
+        if answer.status >= 500 and answer.status != 503:
+            self.violation(f"{method} {path} is answered {answer}")
+            return None
+        if answer.status == 503 or answer.code == "idempotency_key_in_flight":
+            return None
+        return answer
+
+    def violation(self, text: str) -> None:
+        self.memory.violations.append(f"{self.name}: {text}")
+
+
+class Client(Caller):
+    """A user with accounts, who sends, receives, gives back, and repeats what was answered."""
+
+    def __init__(self, address: tuple[str, int], memory: Memory, name: str, seed: object) -> None:
+        super().__init__(address, memory, name)
+        self.rng = random.Random(f"{seed} {name}")
+        self.accounts: list[int] = []
+        # All accounts by the client that owns them, set once all are open.
+        self.owners: dict[int, Client] = {}
+        self.number = itertools.count(1)
+        self.unused_keys: list[str] = []
+        self.booked: list[Operation] = []
+        # Ids of transfers received, and of those given back.
+        self.inbox: list[int] = []
+        self.given_back: list[int] = []
+        self.boss: Caller = self
+        self.total = 0
+
+    def hangs_up(self) -> bool:
+        return random.random() < HANG_UPS
+
+    def work(self, stop: threading.Event) -> None:
+        """Do one thing after the other until told to stop; the last one is finished."""
+        deeds: dict[Callable[[], None], int] = {
+            self.transfer: 50,
+            self.batch: 12,
+            self.impossible_batch: 4,
+            self.twins: 6,
+            self.repeat: 10,
+            self.reuse: 3,
+            self.cancel: 12,
+            self.cancel_again: 2,
+            self.audit: 1,
+        }
+        while not stop.is_set():
+            [deed] = self.rng.choices(list(deeds), list(deeds.values()))
+            try:
+                deed()
+            except GaveUp:
+                continue
+            except Exception as error:
+                # A client must not end unnoticed, whatever it could not read.
+                self.violation(f"{deed.__name__} fails with {error!r}")
+
+    def transfer(self) -> None:
+        """Send some money."""
+        self.book(self.operation(TRANSFERS, 1))
+
+    def batch(self) -> None:
+        """Send some money to several accounts, all or none."""
+        self.book(self.operation(BATCHES, self.rng.randint(2, 8)))
+
+    def impossible_batch(self) -> None:
+        """Send a batch of which only the last transfer cannot be booked."""
+        operation = self.operation(BATCHES, self.rng.randint(2, 8))
+        operation.items[-1]["balance"] = IMPOSSIBLE
+        self.book(operation)
+        if operation.outcome is Outcome.BOOKED:
+            self.violation(f"a batch is booked that cannot be: {operation.body}")
+
+    def twins(self) -> None:
+        """Send the same request twice at the same time."""
+        operation = self.operation(TRANSFERS, 1)
+        self.memory.operations.append(operation)
+        answers: list[Answer] = []
+
+        def send() -> None:
+            with suppress(GaveUp):
+                answers.append(self.call("POST", operation.path, operation.body, operation.key))
+
+        threads = [threading.Thread(target=send, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        booked = [answer for answer in answers if answer.status == 201]
+        refused = [answer for answer in answers if answer.status != 201]
+        if len({answer.body for answer in booked}) > 1:
+            self.violation(f"one key is answered in two ways: {booked[0]} and {booked[1]}")
+        if sum(not answer.replayed for answer in booked) > 1:
+            self.violation(f"one key is booked twice: {booked[0]} and {booked[1]}")
+        if booked:
+            self.learn(operation, booked[0])
+        elif len(refused) == 2:
+            # The refusal of one says nothing while the other one may still be booked.
+            self.learn(operation, max(refused, key=lambda answer: answer.abandoned))
+        for answer in refused:
+            if not answer.is_refusal:
+                self.violation(f"POST {operation.path} is answered {answer}")
+
+    def operation(self, path: str, size: int) -> Operation:
+        number = next(self.number)
+        key = f"key-{number}"
+        if self.unused_keys and self.rng.random() < 0.5:
+            # The request that was refused with this key has left it free.
+            key = self.unused_keys.pop()
+        items = [
+            {
+                "origin": self.rng.choice(self.accounts),
+                "balance": self.rng.randint(1, 200_000),
+                "reference": f"{self.name} {number} {index}",
+            }
+            for index in range(size)
+        ]
+        for item in items:
+            others = [account for account in self.owners if account != item["origin"]]
+            item["destination"] = self.rng.choice(others)
+        body = items[0] if path == TRANSFERS else {"transfers": items}
+        return Operation(self.name, key, path, body)
+
+    def book(self, operation: Operation) -> None:
+        self.memory.operations.append(operation)
+        answer = self.call("POST", operation.path, operation.body, operation.key)
+        if answer.replayed and not answer.retries:
+            self.violation(f"key {operation.key} is replayed although it is new: {answer}")
+        self.learn(operation, answer)
+
+    def learn(self, operation: Operation, answer: Answer) -> None:
+        """Remember the answer to an operation."""
+        if answer.status == 201:
+            operation.answer = answer
+            operation.outcome = Outcome.BOOKED
+            self.booked.append(operation)
+            self.memory.count("transfers acknowledged", len(operation.items))
+            self.memory.count("batches" if operation.path == BATCHES else "single transfers")
+            if answer.replayed and answer.retries:
+                self.memory.count("answers lost")
+            for transfer in operation.booked():
+                self.owners[transfer["destination"]].inbox.append(transfer["id"])
+        elif answer.is_refusal:
+            self.memory.count("refused")
+            if not answer.abandoned:
+                operation.outcome = Outcome.REFUSED
+                self.unused_keys.append(operation.key)
+        else:
+            self.violation(f"POST {operation.path} is answered {answer}")
+
+    def repeat(self) -> None:
+        """Send a request again that was answered long ago or just now."""
+        if self.booked:
+            recent = self.booked[-5:] if self.rng.random() < 0.5 else self.booked
+            self.replay(self.rng.choice(recent))
+
+    def replay(self, operation: Operation) -> None:
+        """Expect the answer that the operation was given."""
+        before = operation.answer
+        again = self.call("POST", operation.path, operation.body, operation.key)
+        self.memory.count("replays")
+        if before and (again.status, again.body, again.replayed) != (201, before.body, True):
+            self.violation(f"key {operation.key} is answered {before} and later {again}")
+
+    def reuse(self) -> None:
+        """Send another request with a key that was used."""
+        if not self.booked:
+            return
+        operation = self.rng.choice(self.booked)
+        other = self.operation(operation.path, len(operation.items))
+        answer = self.call("POST", other.path, other.body, operation.key)
+        self.memory.count("keys reused")
+        if (answer.status, answer.code) != (422, "idempotency_key_reused"):
+            self.violation(f"another request with key {operation.key} is answered {answer}")
+
+    def cancel(self) -> None:
+        """Give back a transfer that was received, if the money is still there."""
+        if not self.inbox:
+            return
+        transfer = self.inbox.pop(self.rng.randrange(len(self.inbox)))
+        self.memory.cancels[transfer] = Outcome.UNKNOWN
+        answer = self.call("DELETE", f"{TRANSFERS}{transfer}/")
+        done_before = answer.retries and answer.code == "already_cancelled"
+        if answer.status == 204 or done_before:
+            self.memory.cancels[transfer] = Outcome.BOOKED
+            self.given_back.append(transfer)
+            self.memory.count("cancels")
+        elif answer.is_refusal:
+            self.memory.count("refused")
+            if not answer.abandoned:
+                self.memory.cancels[transfer] = Outcome.REFUSED
+        else:
+            self.violation(f"DELETE of transfer {transfer} is answered {answer}")
+
+    def cancel_again(self) -> None:
+        """Try to give back twice."""
+        if self.given_back:
+            transfer = self.rng.choice(self.given_back)
+            answer = self.call("DELETE", f"{TRANSFERS}{transfer}/")
+            if (answer.status, answer.code) != (400, "already_cancelled"):
+                self.violation(f"a second DELETE of transfer {transfer} is answered {answer}")
+
+    def audit(self) -> None:
+        """Add up all balances, in the middle of everything."""
+        accounts = self.boss.call("GET", "/api/accounts/?limit=1000").json()
+        balances = [account["balance"] for account in accounts]
+        self.memory.count("audits")
+        if sum(balances) != self.total or min(balances) < 0:
+            self.violation(f"the balances {balances} do not add up to {self.total}")

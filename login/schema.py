@@ -1,0 +1,208 @@
+"""What the OpenAPI document says of users, profiles and tokens beside what is derived."""
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiViewExtension
+from drf_spectacular.utils import (
+    OpenApiExample,
+    extend_schema_serializer,
+    extend_schema_view,
+)
+from rest_framework import serializers
+
+from accounts.serializers import AccountSerializer
+from almaFintech.schema import LOGIN_FAILED, TOKEN_REFUSED, operation
+from login.serializers import AccountIdSerializer, ProfileSerializer, UserSerializer
+
+TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"  # noqa: S105  # signs nothing
+USER = {
+    "id": 2,
+    "username": "alice",
+    "first_name": "Alice",
+    "last_name": "Rivers",
+    "email": "alice@wallet.example",
+    "is_staff": False,
+    "is_active": True,
+}
+PROFILE = {
+    "user_id": 2,
+    "cuit": "20-12345678-9",
+    "phone": "+54 11 5555 0100",
+    "company": "Alma",
+    "accounts": [1],
+}
+ME = {
+    "user": USER,
+    "profile": PROFILE,
+    "accounts": [{"id": 1, "currency": "USD", "balance": 3_750_000}],
+}
+
+
+class CredentialsSerializer(serializers.Serializer[Any]):
+    username = serializers.CharField()
+    password = serializers.CharField(trim_whitespace=False)
+
+
+class TokenPairSerializer(serializers.Serializer[Any]):
+    access = serializers.CharField(help_text="For the header `Authorization: Bearer <access>`.")
+    refresh = serializers.CharField(help_text="For a new access token.")
+
+
+class RefreshTokenSerializer(serializers.Serializer[Any]):
+    refresh = serializers.CharField()
+
+
+class RefreshedSerializer(serializers.Serializer[Any]):
+    access = serializers.CharField()
+    refresh = serializers.CharField(
+        required=False, help_text="Replaces the one sent, where refresh tokens rotate."
+    )
+
+
+class LoggedOutSerializer(serializers.Serializer[Any]):
+    """Nothing: the token has ended."""
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    user = UserSerializer()
+    profile = ProfileSerializer()
+    accounts = AccountSerializer(many=True)
+
+
+class Login(OpenApiViewExtension):
+    target_class = "rest_framework_simplejwt.views.TokenObtainPairView"
+    match_subclasses = True
+
+    def view_replacement(self) -> type:
+        @extend_schema_view(
+            post=operation(
+                "login",
+                "Log in",
+                description="An access and a refresh token for a username and password.",
+                unauthorized=LOGIN_FAILED,
+                request=CredentialsSerializer,
+                responses=TokenPairSerializer,
+                examples=[
+                    OpenApiExample(
+                        "Credentials",
+                        value={"username": "admin", "password": "admin"},
+                        request_only=True,
+                    ),
+                    OpenApiExample(
+                        "Two tokens", value={"access": TOKEN, "refresh": TOKEN}, response_only=True
+                    ),
+                ],
+            )
+        )
+        class View(self.target_class):  # type: ignore[name-defined]
+            pass
+
+        return View
+
+
+class Refresh(OpenApiViewExtension):
+    target_class = "rest_framework_simplejwt.views.TokenRefreshView"
+    match_subclasses = True
+
+    def view_replacement(self) -> type:
+        @extend_schema_view(
+            post=operation(
+                "refreshToken",
+                "Get a new access token",
+                description="A new access token for a refresh token.",
+                unauthorized=TOKEN_REFUSED,
+                request=RefreshTokenSerializer,
+                responses=RefreshedSerializer,
+                examples=[
+                    OpenApiExample("A refresh", value={"refresh": TOKEN}, request_only=True),
+                    OpenApiExample("A new token", value={"access": TOKEN}, response_only=True),
+                ],
+            )
+        )
+        class View(self.target_class):  # type: ignore[name-defined]
+            pass
+
+        return View
+
+
+class Logout(OpenApiViewExtension):
+    target_class = "rest_framework_simplejwt.views.TokenBlacklistView"
+    match_subclasses = True
+
+    def view_replacement(self) -> type:
+        @extend_schema_view(
+            post=operation(
+                "logout",
+                "Log out",
+                description="End a refresh token. Its access tokens run out by themselves.",
+                unauthorized=TOKEN_REFUSED,
+                request=RefreshTokenSerializer,
+                responses=LoggedOutSerializer,
+                examples=[
+                    OpenApiExample("A token", value={"refresh": TOKEN}, request_only=True),
+                    OpenApiExample("Nothing", value={}, response_only=True),
+                ],
+            )
+        )
+        class View(self.target_class):  # type: ignore[name-defined]
+            pass
+
+        return View
+
+
+class Me(OpenApiViewExtension):
+    target_class = "login.views.MeView"
+
+    def view_replacement(self) -> type:
+        @extend_schema_view(
+            get=operation(
+                "getMe",
+                "Get the own user, profile and accounts",
+                tags=["login"],
+                responses=MeSerializer,
+                examples=[OpenApiExample("Alice", value=ME)],
+            )
+        )
+        class View(self.target_class):  # type: ignore[name-defined]
+            pass
+
+        return View
+
+
+extend_schema_serializer(
+    examples=[
+        OpenApiExample("A user", value=USER, response_only=True),
+        OpenApiExample(
+            "A new user",
+            value={
+                "username": "alice",
+                "password": "a long and quiet river",
+                "first_name": "Alice",
+            },
+            request_only=True,
+        ),
+    ]
+)(UserSerializer)
+extend_schema_serializer(
+    examples=[
+        OpenApiExample("A profile", value=PROFILE, response_only=True),
+        OpenApiExample(
+            "What is to be kept",
+            value={key: PROFILE[key] for key in ("cuit", "phone", "company", "accounts")},
+            request_only=True,
+        ),
+    ]
+)(ProfileSerializer)
+extend_schema_serializer(
+    examples=[OpenApiExample("An account", value={"account_id": 1}, request_only=True)]
+)(AccountIdSerializer)
+
+document_profiles = extend_schema_view(
+    list=operation(responses=ProfileSerializer(many=True)),
+    add_account=operation(
+        "addProfileAccount", "Give access to an account", responses=ProfileSerializer
+    ),
+    remove_account=operation(
+        "removeProfileAccount", "Take access to an account away", responses=ProfileSerializer
+    ),
+)

@@ -1,0 +1,155 @@
+"""The JSON of users and profiles, of the login and of the refresh of tokens."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import transaction
+from rest_framework import serializers
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.fields import empty
+from rest_framework.generics import get_object_or_404
+from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.serializers import (
+    PasswordField,
+    TokenBlacklistSerializer,
+    TokenObtainPairSerializer,
+    TokenRefreshSerializer,
+)
+from rest_framework_simplejwt.settings import api_settings as jwt_settings
+
+from accounts.models import Account
+from accounts.serializers import WholeNumberField
+from almaFintech.transactions import retried
+from login.limits import REFRESH, Attempt
+from login.models import Profile
+from login.tokens import RefreshToken
+
+
+class UsernameField(serializers.CharField):
+    """A name in the form that Django stores, so that all that look alike are one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return User.normalize_username(super().to_internal_value(data))
+
+
+class UserSerializer(serializers.ModelSerializer[User]):
+    password = serializers.CharField(
+        write_only=True, max_length=128, trim_whitespace=False, style={"input_type": "password"}
+    )
+
+    class Meta:
+        model = User
+        fields = (
+            "id",
+            "username",
+            "password",
+            "first_name",
+            "last_name",
+            "email",
+            "is_staff",
+            "is_active",
+        )
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        fields = super().get_fields()
+        # An edit that says nothing of the password keeps it.
+        fields["password"].required = self.instance is None
+        for name in ("is_staff", "is_active"):
+            # DRF takes a flag that a form leaves out for a box that was not ticked.
+            fields[name].default_empty_html = empty
+        return fields
+
+    def build_standard_field(self, field_name: str, model_field: Any) -> tuple[Any, Any]:
+        field_class, options = super().build_standard_field(field_name, model_field)
+        return (UsernameField if field_name == User.USERNAME_FIELD else field_class), options
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "password" in attrs:
+            names = (User.USERNAME_FIELD, "first_name", "last_name", "email")
+            known = {name: attrs.get(name, getattr(self.instance, name, "")) for name in names}
+            try:
+                validate_password(attrs["password"], user=User(**known))
+            except DjangoValidationError as error:
+                raise serializers.ValidationError({"password": error.messages}) from error
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> User:
+        return User.objects.create_user(**validated_data)
+
+    def update(self, instance: User, validated_data: dict[str, Any]) -> User:
+        if "password" in validated_data:
+            validated_data["password"] = make_password(validated_data["password"])
+        # Only what was sent is written: whoever was deactivated or deleted meanwhile stays so.
+        User.objects.filter(pk=instance.pk).update(**validated_data)
+        return get_object_or_404(User, pk=instance.pk)
+
+
+def account_id_field(**options: Any) -> serializers.PrimaryKeyRelatedField[Account]:
+    return serializers.PrimaryKeyRelatedField(
+        queryset=Account.objects.all(), pk_field=WholeNumberField(), **options
+    )
+
+
+class AccountIdsField(serializers.ManyRelatedField):
+    def to_internal_value(self, data: Any) -> Iterable[Account]:
+        # The base class takes whatever can be iterated, and so the keys of a JSON object.
+        if not isinstance(data, list):
+            self.fail("not_a_list", input_type=type(data).__name__)
+        return super().to_internal_value(data)
+
+
+class ProfileSerializer(serializers.ModelSerializer[Profile]):
+    accounts = AccountIdsField(child_relation=account_id_field(), required=False)
+
+    class Meta:
+        model = Profile
+        fields = ("user_id", "cuit", "phone", "company", "accounts")
+        read_only_fields = ("user_id",)
+
+    def update(self, instance: Profile, validated_data: dict[str, Any]) -> Profile:
+        with transaction.atomic():
+            return super().update(instance, validated_data)
+
+
+class AccountIdSerializer(serializers.Serializer[Any]):
+    account_id = account_id_field()
+
+
+class LoginSerializer(TokenObtainPairSerializer):
+    token_class = RefreshToken
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Spaces around a password are part of it, here as where it was set.
+        self.fields["password"] = PasswordField(trim_whitespace=False)
+
+
+class RefreshSerializer(TokenRefreshSerializer):
+    """Refresh for a user who may still log in; with rotation, once for each token."""
+
+    token_class = RefreshToken
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        attempt = Attempt(REFRESH, self.context["request"])
+        try:
+            refresh = self.token_class(attrs["refresh"])
+            # Only a token of ours tells whose it is.
+            attempt.by(str(refresh[jwt_settings.USER_ID_CLAIM]))
+            # The same questions that every request with an access token answers: whether the
+            # user is there, is active and still has the password that the token was made with.
+            user = JWTAuthentication().get_user(refresh)
+            data = retried(super().validate)(attrs)
+        except (TokenError, AuthenticationFailed):
+            attempt.failed()
+            raise
+        attempt.succeeded(user)
+        return data
+
+
+class LogoutSerializer(TokenBlacklistSerializer):
+    token_class = RefreshToken

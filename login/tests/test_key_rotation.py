@@ -1,0 +1,80 @@
+"""A new SECRET_KEY: what the old one has signed works while it is a fallback, and no longer."""
+
+import pytest
+from rest_framework.test import APIClient
+
+from login import tokens
+from login.tokens import KeyRing, RefreshToken
+
+OLD = "the-old-key-6ba7b810-9dad-11d1-80b4-00c04fd430c8-old"
+NEW = "the-new-key-6ba7b810-9dad-11d1-80b4-00c04fd430c8-new"
+
+
+@pytest.fixture
+def keys(settings, monkeypatch):
+    """A function that gives the server other keys, as a restart would."""
+
+    def use(key, *fallbacks):
+        ring = KeyRing(tokens._key_ring.algorithm, key)
+        settings.SECRET_KEY_FALLBACKS = list(fallbacks)
+        for token in tokens.AccessToken, RefreshToken:
+            monkeypatch.setattr(token, "_token_backend", ring)
+
+    return use
+
+
+def answers(refresh, access):
+    client = APIClient()
+    renewed = client.post("/api/login/refresh/", {"refresh": refresh}, format="json")
+    looked = client.get("/api/accounts/", headers={"Authorization": f"Bearer {access}"})
+    return renewed.status_code, looked.status_code
+
+
+def test_tokens_outlive_their_key_as_long_as_it_is_a_fallback(alice, keys):
+    keys(OLD)
+    token = RefreshToken.for_user(alice.user)
+    old = str(token), str(token.access_token)
+    assert answers(*old) == (200, 200)
+
+    keys(NEW, "another-fallback-" * 3, OLD)
+    assert answers(*old) == (200, 200)
+
+    keys(NEW)
+    assert answers(*old) == (401, 401)
+
+
+def test_new_tokens_are_signed_with_the_new_key(alice, anyone, keys):
+    keys(OLD)
+    old = str(RefreshToken.for_user(alice.user))
+    keys(NEW, OLD)
+    login = {"username": "alice", "password": "a long and quiet river"}
+    fresh = anyone.post("/api/login/", login, format="json").json()
+    renewed = anyone.post("/api/login/refresh/", {"refresh": old}, format="json").json()
+
+    keys(NEW)
+    assert answers(fresh["refresh"], fresh["access"]) == (200, 200)
+    assert answers(fresh["refresh"], renewed["access"]) == (200, 200)
+
+
+def test_an_old_refresh_token_can_be_ended(alice, anyone, keys):
+    keys(OLD)
+    token = RefreshToken.for_user(alice.user)
+    old = str(token), str(token.access_token)
+    keys(NEW, OLD)
+
+    logout = anyone.post("/api/login/logout/", {"refresh": old[0]}, format="json")
+
+    assert logout.status_code == 200
+    assert answers(*old) == (401, 200)
+
+
+def test_an_old_key_makes_no_expired_token_good(alice, keys):
+    keys(OLD)
+    token = RefreshToken.for_user(alice.user)
+    access = token.access_token
+    for expired in token, access:
+        expired.set_exp(lifetime=-expired.lifetime)
+    old = str(token), str(access)
+    keys(NEW, OLD)
+
+    assert answers(*old) == (401, 401)

@@ -1,0 +1,384 @@
+"""How often a login may fail, at which door, from where and for whom."""
+
+import re
+
+import pytest
+from django.core.management import call_command
+from django.test import RequestFactory
+from rest_framework_simplejwt.tokens import RefreshToken
+
+from almaFintech import rates
+from conftest import PASSWORD, Person
+from login.limits import KNOWN_SECONDS, LOGIN, Attempt, TooManyFailedLogins
+
+HOME, OFFICE, BAR = "192.0.2.1", "198.51.100.2", "203.0.113.3"
+
+
+@pytest.fixture(autouse=True)
+def small_rates(settings):
+    settings.LOGIN_RATE_PER_ADDRESS = "3/m"
+    settings.LOGIN_RATE_PER_USERNAME = "5/m"
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """A clock that stands still, 20 seconds before the end of its minute, until a test sets it."""
+
+    class Clock:
+        now = 1_800_000_040.0
+
+        def time(self):
+            return self.now
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(rates, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def log_in(anyone):
+    """A function that logs in at the API and returns the response."""
+
+    def log_in(username="alice", password="wrong", address=HOME):
+        login = {"username": username, "password": password}
+        return anyone.post("/api/login/", login, format="json", REMOTE_ADDR=address)
+
+    return log_in
+
+
+@pytest.fixture
+def refresh(anyone):
+    def refresh(token="garbage", address=HOME):
+        body = {"refresh": str(token)}
+        return anyone.post("/api/login/refresh/", body, format="json", REMOTE_ADDR=address)
+
+    return refresh
+
+
+def statuses(responses):
+    return [response.status_code for response in responses]
+
+
+def exhaust(log_in, username="alice"):
+    """Fail as often as may be for one name, from addresses that nobody else uses."""
+    answers = statuses(log_in(username, address=f"100.64.0.{host}") for host in range(1, 7))
+    assert answers == [401] * 5 + [429]
+
+
+def test_an_address_may_fail_so_often_whatever_names_it_tries(alice, bob, log_in):
+    assert statuses(log_in(name) for name in ("alice", "bob", "nobody")) == [401] * 3
+
+    response = log_in("carol")
+
+    assert (response.status_code, response["Retry-After"]) == (429, "20")
+    assert response.json() == {
+        "detail": "Too many failed logins. Try again in 20 seconds.",
+        "code": "too_many_failed_logins",
+    }
+    # Not even the right password is looked at, or the answer would tell that it was right.
+    assert log_in("alice", PASSWORD).status_code == 429
+    assert log_in("alice", PASSWORD, address=OFFICE).status_code == 200
+
+
+def test_the_window_ends(alice, log_in, clock):
+    assert statuses(log_in() for _ in range(4)) == [401] * 3 + [429]
+    clock.now += 19
+    assert log_in("alice", PASSWORD)["Retry-After"] == "1"
+
+    clock.now += 1
+
+    assert log_in("alice", PASSWORD).status_code == 200
+
+
+@pytest.mark.parametrize("username", ["alice", "nobody", "admin"])
+def test_a_name_may_be_failed_so_often_wherever_from(alice, log_in, username):
+    exhaust(log_in, username)
+
+    assert log_in(username, PASSWORD).status_code == 429
+    # The others go on.
+    assert log_in("bob").status_code == 401
+
+
+def test_one_address_alone_does_not_use_up_a_name_by_default():
+    from almaFintech.settings import ENVIRONMENT
+
+    address, name = (
+        rates.Rate.parse(ENVIRONMENT[f"LOGIN_RATE_PER_{kind}"][1])
+        for kind in ("ADDRESS", "USERNAME")
+    )
+    assert address.most / address.seconds < name.most / name.seconds
+
+
+def test_nobody_keeps_an_owner_out_of_the_addresses_that_are_known(alice, log_in, clock):
+    assert log_in("alice", PASSWORD, HOME).status_code == 200
+    clock.now += 3600
+
+    exhaust(log_in)
+
+    assert log_in("alice", PASSWORD, HOME).status_code == 200
+    # Elsewhere the owner waits for the end of the minute, like anybody.
+    assert log_in("alice", PASSWORD, OFFICE).status_code == 429
+
+
+def test_an_address_is_known_for_the_name_that_logged_in_there_alone(alice, bob, log_in):
+    assert log_in("bob", PASSWORD, HOME).status_code == 200
+
+    exhaust(log_in)
+
+    assert log_in("alice", PASSWORD, HOME).status_code == 429
+
+
+def test_a_known_address_has_a_limit_too(alice, log_in, settings):
+    settings.LOGIN_RATE_PER_ADDRESS = ""
+    assert log_in("alice", PASSWORD).status_code == 200
+
+    assert statuses(log_in() for _ in range(6)) == [401] * 5 + [429]
+    assert log_in("alice", PASSWORD).status_code == 429
+    # What fails there takes nothing from the others.
+    assert log_in("alice", PASSWORD, OFFICE).status_code == 200
+
+
+def test_a_refresh_makes_an_address_known(alice, log_in, refresh):
+    assert refresh(RefreshToken.for_user(alice.user), HOME).status_code == 200
+
+    exhaust(log_in)
+
+    assert log_in("alice", PASSWORD, HOME).status_code == 200
+
+
+def test_known_addresses_are_forgotten_in_the_end():
+    assert KNOWN_SECONDS == 30 * 24 * 60 * 60
+
+
+def test_a_name_in_other_letters_is_the_same_name(alice, log_in):
+    # Full-width letters, which Django stores as plain ones.
+    exhaust(log_in, "\uff41lice")
+
+    assert log_in("alice", PASSWORD).status_code == 429
+
+
+def test_only_failures_count(alice, log_in, refresh):
+    token = RefreshToken.for_user(alice.user)
+    for _ in range(8):
+        assert log_in("alice", PASSWORD).status_code == 200
+        assert log_in("", "x").status_code == 400
+        assert refresh(token).status_code == 200
+        assert refresh("").status_code == 400
+
+
+def test_a_refused_attempt_is_not_counted(alice, log_in, clock):
+    """Whoever goes on knocking while refused does not make the next window shorter."""
+    assert statuses(log_in() for _ in range(50)) == [401] * 3 + [429] * 47
+
+    clock.now += 20
+
+    assert statuses(log_in() for _ in range(4)) == [401] * 3 + [429]
+
+
+def test_guesses_at_once_are_not_more_guesses(alice):
+    """All have passed the first look at the counts before any of them has failed."""
+    request = RequestFactory().post("/api/login/", REMOTE_ADDR=HOME)
+    attempts = [Attempt(LOGIN, request) for _ in range(20)]
+    right = Attempt(LOGIN, request)
+
+    heard = 0
+    for attempt in attempts:
+        try:
+            attempt.failed()
+            heard += 1
+        except TooManyFailedLogins:
+            pass
+
+    assert heard == 3
+    with pytest.raises(TooManyFailedLogins):
+        right.succeeded(alice.user)
+
+
+def test_right_passwords_at_once_are_never_too_many(alice):
+    request = RequestFactory().post("/api/login/", REMOTE_ADDR=HOME)
+    attempts = [Attempt(LOGIN, request) for _ in range(20)]
+
+    for attempt in attempts:
+        attempt.succeeded(alice.user)
+
+
+# --- The admin ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log_in_to_admin(client):
+    def log_in(username="boss", password="wrong", address=HOME):
+        login = {"username": username, "password": password}
+        return client.post("/admin/login/", login, REMOTE_ADDR=address)
+
+    return log_in
+
+
+def test_the_admin_limits_failed_logins(boss, log_in_to_admin, client):
+    for _ in range(3):
+        assert "Please enter the correct username" in log_in_to_admin().content.decode()
+
+    for password in ("wrong", PASSWORD):
+        response = log_in_to_admin(password=password)
+
+        assert (response.status_code, response["Retry-After"]) == (429, "20")
+        assert response.content == b"Too many failed logins. Try again in 20 seconds."
+    assert "_auth_user_id" not in client.session
+    assert log_in_to_admin(password=PASSWORD, address=OFFICE).status_code == 302
+
+
+def test_the_api_and_the_admin_count_together(boss, log_in, log_in_to_admin):
+    assert log_in("boss").status_code == 401
+    assert log_in_to_admin().status_code == 200
+    assert log_in("boss").status_code == 401
+
+    assert log_in("boss", PASSWORD).status_code == 429
+    assert log_in_to_admin(password=PASSWORD).status_code == 429
+
+
+# --- Refresh -----------------------------------------------------------------------------
+
+
+def test_refresh_limits_failures(alice, refresh):
+    forged = f"{RefreshToken.for_user(alice.user)}"[:-4] + "AAAA"
+    assert statuses(refresh(token) for token in ("garbage", forged, "a.b.c")) == [401] * 3
+
+    response = refresh(RefreshToken.for_user(alice.user))
+
+    assert (response.status_code, response["Retry-After"]) == (429, "20")
+    assert response.json()["code"] == "too_many_failed_logins"
+    assert refresh(RefreshToken.for_user(alice.user), OFFICE).status_code == 200
+
+
+def test_the_old_tokens_of_a_morning_close_no_login(alice, log_in, refresh):
+    old = RefreshToken.for_user(alice.user)
+    old.set_exp(lifetime=-RefreshToken.lifetime)
+    assert statuses(refresh(old) for _ in range(4)) == [401] * 3 + [429]
+
+    assert log_in("alice", PASSWORD).status_code == 200
+
+
+def test_dead_tokens_of_a_user_are_limited_wherever_from(alice, bob, boss, refresh):
+    dead = RefreshToken.for_user(alice.user)
+    alice.user.set_password("another quiet river")
+    alice.user.save()
+    alive = RefreshToken.for_user(alice.user)
+    assert refresh(alive, HOME).status_code == 200
+
+    answers = statuses(refresh(dead, f"100.64.0.{host}") for host in range(1, 7))
+
+    assert answers == [401] * 5 + [429]
+    assert refresh(alive, OFFICE).status_code == 429
+    assert refresh(alive, HOME).status_code == 200
+    assert refresh(RefreshToken.for_user(bob.user), OFFICE).status_code == 200
+
+
+def test_a_forged_token_spends_nobody_elses_count(alice, refresh):
+    forged = f"{RefreshToken.for_user(alice.user)}"[:-4] + "AAAA"
+    for host in range(1, 10):
+        assert refresh(forged, f"100.64.0.{host}").status_code == 401
+
+    assert refresh(RefreshToken.for_user(alice.user), BAR).status_code == 200
+
+
+# --- Off, and the general limit ------------------------------------------------------------
+
+
+def test_an_empty_rate_is_no_limit(alice, log_in, settings):
+    settings.LOGIN_RATE_PER_ADDRESS = settings.LOGIN_RATE_PER_USERNAME = ""
+
+    assert statuses(log_in() for _ in range(30)) == [401] * 30
+
+
+def test_users_may_call_as_often_as_they_like_by_default(alice):
+    for _ in range(30):
+        assert alice.get("/api/accounts/").status_code == 200
+
+
+def test_a_user_rate_limits_each_user(alice, bob, anyone, settings):
+    settings.USER_RATE = "2/m"
+    assert statuses(alice.get("/api/accounts/") for _ in range(2)) == [200, 200]
+
+    response = alice.send(bob.account, 1)
+
+    assert (response.status_code, response["Retry-After"]) == (429, "20")
+    assert response.json()["code"] == "throttled"
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+    assert bob.get("/api/accounts/").status_code == 200
+    assert anyone.get("/api/accounts/").status_code == 401
+
+
+@pytest.mark.parametrize("rate", ["ten/m", "10", "10/w", "0/m", "-1/m", "10/min", "1.5/m"])
+@pytest.mark.parametrize("name", ["LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "USER_RATE"])
+def test_a_rate_that_cannot_be_read_stops_the_start(settings, rate, name):
+    setattr(settings, name, rate)
+
+    with pytest.raises(SystemExit, match=re.escape(f"{name}: {rate!r} is not a rate")):
+        check()
+
+
+def check():
+    from django.core.management.base import SystemCheckError
+
+    try:
+        call_command("check")
+    except SystemCheckError as error:
+        raise SystemExit(str(error)) from error
+
+
+# --- What a failed login tells -------------------------------------------------------------
+
+
+@pytest.fixture
+def hashes(settings):
+    """The list of runs of the password hasher."""
+    settings.PASSWORD_HASHERS = ["login.tests.hasher.CountingHasher"]
+    from login.tests.hasher import CountingHasher
+
+    CountingHasher.runs.clear()
+    return CountingHasher.runs
+
+
+def test_every_failed_login_costs_one_hash_and_says_the_same(db, hashes, log_in, settings):
+    settings.LOGIN_RATE_PER_ADDRESS = ""
+    Person.join("alice")
+    Person.join("sleeper", is_active=False)
+    locked = Person.join("locked").user
+    locked.set_unusable_password()
+    locked.save()
+    admin = Person.join("admin", is_staff=True).user
+    admin.set_password("admin")
+    admin.save()
+    logins = [
+        ("alice", "wrong"),
+        ("nobody", PASSWORD),
+        ("sleeper", PASSWORD),
+        ("sleeper", "wrong"),
+        ("locked", PASSWORD),
+        ("admin", "admin"),
+        ("admin", "wrong"),
+        ("ALICE", PASSWORD),
+    ]
+    seen = []
+    for username, password in logins:
+        hashes.clear()
+        response = log_in(username, password)
+        headers = {
+            name: value for name, value in response.items() if name not in ("Date", "X-Request-ID")
+        }
+        seen.append((len(hashes), response.status_code, headers, response.content))
+
+    assert seen[0][:2] == (1, 401)
+    assert all(answer == seen[0] for answer in seen)
+
+
+def test_a_refused_attempt_costs_no_hash(alice, hashes, log_in):
+    for _ in range(3):
+        log_in()
+    hashes.clear()
+
+    assert log_in("alice", PASSWORD).status_code == 429
+    assert hashes == []

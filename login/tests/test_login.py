@@ -1,0 +1,73 @@
+"""The login, which trades a name and a password for a pair of tokens."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from almaFintech import settings
+from conftest import PASSWORD
+
+LOGIN = {"username": "alice", "password": PASSWORD}
+
+
+def test_the_right_password_gives_two_tokens_that_work(alice, anyone):
+    response = anyone.post("/api/login/", LOGIN, format="json")
+
+    assert response.status_code == 200
+    assert sorted(response.json()) == ["access", "refresh"]
+    access = {"Authorization": f"Bearer {response.json()['access']}"}
+    accounts = anyone.get("/api/accounts/", headers=access)
+    assert [row["id"] for row in accounts.json()] == [alice.account.pk]
+    refresh = {"refresh": response.json()["refresh"]}
+    assert anyone.post("/api/login/refresh/", refresh, format="json").status_code == 200
+
+
+def test_spaces_around_a_password_are_part_of_it(alice, anyone):
+    alice.user.set_password(f" {PASSWORD} ")
+    alice.user.save()
+
+    assert anyone.post("/api/login/", LOGIN, format="json").status_code == 401
+    login = LOGIN | {"password": f" {PASSWORD} "}
+    assert anyone.post("/api/login/", login, format="json").status_code == 200
+
+
+@pytest.mark.parametrize("wrong", [{"password": PASSWORD + " "}, {"username": "nobody"}])
+def test_a_wrong_login_is_401_and_does_not_say_what_is_wrong(alice, anyone, wrong):
+    response = anyone.post("/api/login/", LOGIN | wrong, format="json")
+
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"].startswith("Bearer")
+    assert response.json() == {
+        "detail": "No active account found with the given credentials",
+        "code": "no_active_account",
+    }
+
+
+def test_an_inactive_user_is_401(alice, anyone):
+    User.objects.filter(pk=alice.user.pk).update(is_active=False)
+
+    response = anyone.post("/api/login/", LOGIN, format="json")
+
+    assert (response.status_code, response.json()["code"]) == (401, "no_active_account")
+
+
+@pytest.mark.parametrize("field", ["username", "password"])
+@pytest.mark.parametrize("value", [None, "", True, [], {}, "\0", "\ud800"])
+def test_a_malformed_login_names_the_field(alice, anyone, field, value):
+    response = anyone.post("/api/login/", LOGIN | {field: value}, format="json")
+
+    assert (response.status_code, list(response.json())) == (400, [field])
+
+
+def test_an_empty_login_names_both_fields(anyone):
+    response = anyone.post("/api/login/", {}, format="json")
+
+    assert (response.status_code, sorted(response.json())) == (400, ["password", "username"])
+
+
+def test_login_is_a_post(anyone):
+    assert anyone.get("/api/login/").status_code == 405
+
+
+def test_new_passwords_are_hashed_with_argon2():
+    # The hashers of this test run are replaced by a quick one, so the file itself is asked.
+    assert settings.PASSWORD_HASHERS[0] == "django.contrib.auth.hashers.Argon2PasswordHasher"

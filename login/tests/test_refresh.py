@@ -1,0 +1,105 @@
+"""Refreshing, and when tokens stop working."""
+
+import pytest
+from django.db import OperationalError
+from rest_framework_simplejwt.serializers import TokenRefreshSerializer
+from rest_framework_simplejwt.tokens import AccessToken
+
+from conftest import Person
+from login.tokens import RefreshToken
+
+
+@pytest.fixture
+def refresh(alice):
+    return RefreshToken.for_user(alice.user)
+
+
+def renew(client, token):
+    return client.post("/api/login/refresh/", {"refresh": str(token)}, format="json")
+
+
+def look(client, token):
+    return client.get("/api/accounts/", headers={"Authorization": f"Bearer {token}"})
+
+
+def test_a_refresh_gives_an_access_token_again_and_again(alice, anyone, refresh):
+    for _ in range(2):
+        response = renew(anyone, refresh)
+
+        assert (response.status_code, list(response.json())) == (200, ["access"])
+        accounts = look(anyone, response.json()["access"])
+        assert [row["id"] for row in accounts.json()] == [alice.account.pk]
+
+
+def deactivate(boss: Person, path: str):
+    assert boss.patch(path, {"is_active": False}).status_code == 200
+
+
+def delete(boss: Person, path: str):
+    assert boss.delete(path).status_code == 204
+
+
+def change_password(boss: Person, path: str):
+    assert boss.patch(path, {"password": "another quiet river"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (deactivate, "user_inactive"),
+        (delete, "user_not_found"),
+        (change_password, "password_changed"),
+    ],
+)
+def test_both_tokens_end_with_their_user(alice, boss, anyone, refresh, end, code):
+    access = refresh.access_token
+    assert (renew(anyone, refresh).status_code, look(anyone, access).status_code) == (200, 200)
+
+    end(boss, f"/api/users/{alice.user.pk}/")
+
+    for answer in renew(anyone, refresh), look(anyone, access):
+        assert (answer.status_code, answer.json()["code"]) == (401, code)
+        assert answer["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_an_edit_of_anything_else_keeps_the_tokens(alice, boss, anyone, refresh):
+    assert boss.patch(f"/api/users/{alice.user.pk}/", {"first_name": "Al"}).status_code == 200
+
+    assert renew(anyone, refresh).status_code == 200
+    assert look(anyone, refresh.access_token).status_code == 200
+
+
+def test_each_kind_of_token_has_its_own_use(alice, anyone, refresh):
+    assert renew(anyone, AccessToken.for_user(alice.user)).status_code == 401
+    assert look(anyone, refresh).status_code == 401
+
+
+def test_a_forged_or_expired_token_is_401(alice, anyone, refresh):
+    forged = f"{refresh}"[:-4] + "AAAA"
+    refresh.set_exp(lifetime=-RefreshToken.lifetime)
+
+    for token in forged, refresh, "garbage", "a.b.c":
+        answer = renew(anyone, token)
+        assert (answer.status_code, answer.json()["code"]) == (401, "token_not_valid")
+
+
+@pytest.mark.parametrize("value", [None, "", True, [], {}, "\0", "\ud800"])
+def test_a_malformed_refresh_names_the_field(db, anyone, value):
+    response = anyone.post("/api/login/refresh/", {"refresh": value}, format="json")
+
+    assert (response.status_code, list(response.json())) == (400, ["refresh"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refresh_that_a_deadlock_undid_is_run_again(alice, anyone, refresh, monkeypatch):
+    work, failures = TokenRefreshSerializer.validate, [OperationalError(1213, "Deadlock found")]
+
+    def fail_once(*args):
+        if failures:
+            raise failures.pop()
+        return work(*args)
+
+    monkeypatch.setattr(TokenRefreshSerializer, "validate", fail_once)
+
+    assert renew(anyone, refresh).status_code == 200
+    assert failures == []

