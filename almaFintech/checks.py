@@ -9,6 +9,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
+from redis.connection import parse_url
 
 from almaFintech.rates import Rate
 
@@ -35,6 +36,19 @@ def database_returns_inserted_rows(
         for alias in databases or []
         if not connections[alias].features.can_return_rows_from_bulk_insert
     ]
+
+
+@register(Tags.security)
+def redis_can_be_found(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """A Redis that is away is done without; an address that is none is a mistake."""
+    try:
+        if settings.REDIS_URL:
+            parse_url(settings.REDIS_URL)
+    except ValueError as error:
+        return [Error(f"REDIS_URL: {error}.", id="almaFintech.E004")]
+    return []
 
 
 @register(Tags.security)
@@ -72,14 +86,3 @@ def rates_can_be_read(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
         except ValueError as error:
             errors.append(Error(f"{name}: {error}.", id="almaFintech.E003"))
     return errors
-
-
-@register(Tags.security)
-def limits_are_not_negative(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
-    return [
-        Error(f"{name} must be {least} or more.", id="almaFintech.E004")
-        for name, least in (("TRUSTED_PROXIES", 0), ("MAX_BODY_BYTES", 1))
-        if getattr(settings, name) < least
-    ]

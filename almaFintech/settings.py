@@ -9,10 +9,10 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-import environ
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
+from almaFintech.environment import Environment, number, positive, switch
 from almaFintech.logs import logging_config
 from almaFintech.secret_key import development_key
 
@@ -21,36 +21,36 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 # --- The environment ---------------------------------------------------------------------
 
 ENVIRONMENT = {
-    "DEBUG": (bool, True),
+    "DEBUG": (switch, True),
     "SECRET_KEY": (str, ""),
     "SECRET_KEY_FALLBACKS": (list, []),
     "ALLOWED_HOSTS": (list, []),
     "CSRF_TRUSTED_ORIGINS": (list, []),
     "CORS_ALLOWED_ORIGINS": (list, []),
-    "SECURE_SSL_REDIRECT": (bool, True),
-    "SECURE_HSTS_SECONDS": (int, 31_536_000),
-    "TRUST_FORWARDED_PROTO": (bool, False),
-    "TRUSTED_PROXIES": (int, 0),
-    "MAX_BODY_BYTES": (int, 2_097_152),
+    "SECURE_SSL_REDIRECT": (switch, True),
+    "SECURE_HSTS_SECONDS": (number, 31_536_000),
+    "TRUST_FORWARDED_PROTO": (switch, False),
+    "TRUSTED_PROXIES": (number, 0),
+    "MAX_BODY_BYTES": (positive, 2_097_152),
     "LOGIN_RATE_PER_ADDRESS": (str, "10/m"),
     "LOGIN_RATE_PER_USERNAME": (str, "20/m"),
     "USER_RATE": (str, ""),
     "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
-    "DATABASE_POOL_SIZE": (int, 10),
-    "DATABASE_TIMEOUT": (int, 10),
+    "DATABASE_POOL_SIZE": (positive, 10),
+    "DATABASE_TIMEOUT": (positive, 10),
     "REDIS_URL": (str, ""),
-    "ACCESS_TOKEN_MINUTES": (int, 5),
-    "REFRESH_TOKEN_DAYS": (int, 1),
-    "ROTATE_REFRESH_TOKENS": (bool, False),
-    "IDEMPOTENCY_KEY_DAYS": (int, 30),
+    "ACCESS_TOKEN_MINUTES": (positive, 5),
+    "REFRESH_TOKEN_DAYS": (positive, 1),
+    "ROTATE_REFRESH_TOKENS": (switch, False),
+    "IDEMPOTENCY_KEY_DAYS": (positive, 30),
     "SERVE_ADDRESS": (str, "127.0.0.1:8000"),
-    "SERVE_WORKERS": (int, 2),
-    "SERVE_THREADS": (int, 4),
-    "SERVE_PRELOAD": (bool, False),
+    "SERVE_WORKERS": (positive, 2),
+    "SERVE_THREADS": (positive, 4),
+    "SERVE_PRELOAD": (switch, False),
     "METRICS_ALLOWED": (list, []),
     "METRICS_TOKEN": (str, ""),
 }
-env = environ.Env(**ENVIRONMENT)
+env = Environment(**ENVIRONMENT)
 env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
 
 # --- Safety ------------------------------------------------------------------------------

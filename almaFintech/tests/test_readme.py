@@ -53,9 +53,13 @@ def test_every_variable_is_described_with_its_default():
     rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`)?", README, re.MULTILINE))
 
     assert list(rows) == list(ENVIRONMENT)
-    for name, (kind, default) in ENVIRONMENT.items():
+    for name, (_, default) in ENVIRONMENT.items():
         shown = (
-            "" if default in ("", []) else str(default).lower() if kind is bool else str(default)
+            ""
+            if default in ("", [])
+            else str(default).lower()
+            if isinstance(default, bool)
+            else str(default)
         )
         assert rows[name] == shown, name
 

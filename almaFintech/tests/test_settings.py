@@ -3,8 +3,10 @@
 import json
 import re
 
-import environ
+import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from almaFintech.environment import Environment
 from almaFintech.settings import BASE_DIR, ENVIRONMENT
 from almaFintech.tests.servers import PRODUCTION, python
 
@@ -14,7 +16,7 @@ EXAMPLE = (BASE_DIR / ".env.example").read_text()
 def test_the_example_lists_every_variable_with_its_default():
     listed = dict(re.findall(r"^#(\w+)=(.*)$", EXAMPLE, re.MULTILINE))
 
-    env = environ.Env(**ENVIRONMENT)
+    env = Environment(**ENVIRONMENT)
     env.ENVIRON = listed
     assert {name: env(name) for name in listed} == {
         name: default for name, (_, default) in ENVIRONMENT.items()
@@ -62,3 +64,39 @@ def test_a_file_can_stand_in_for_the_environment(tmp_path):
         ENV_FILE=str(file),
         REFRESH_TOKEN_DAYS="9",
     ) == [420, 9, True]
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "METRICS_TOKEN"])
+def test_a_value_is_what_it_says_with_any_first_character(name):
+    env = Environment(**ENVIRONMENT)
+    # What django-environ would take for the name of another variable.
+    env.ENVIRON = {name: "$DEBUG", "DEBUG": "true"}
+
+    assert env(name) == "$DEBUG"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("DEBUG", "flase", "must be true or false, and not 'flase'."),
+        ("DEBUG", "", "must be true or false, and not ''."),
+        ("ACCESS_TOKEN_MINUTES", "five", "must be 0 or more, and not 'five'."),
+        ("ACCESS_TOKEN_MINUTES", "0", "must be 1 or more, and not '0'."),
+        ("TRUSTED_PROXIES", "-1", "must be 0 or more, and not '-1'."),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(name, value, reason):
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {name: value}
+
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} {re.escape(reason)}$"):
+        env(name)
+
+
+@pytest.mark.parametrize("url", ["", "wallet.sqlite3", "/var/lib/wallet", "postgre://host/name"])
+def test_a_database_that_is_no_url_is_refused(url):
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {"DATABASE_URL": url}
+
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL must be a URL such as"):
+        env.db("DATABASE_URL")

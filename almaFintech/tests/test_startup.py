@@ -60,6 +60,7 @@ def test_a_production_server_starts(entry_point):
         ({"LOGIN_RATE_PER_ADDRESS": "many"}, "LOGIN_RATE_PER_ADDRESS: 'many' is not a rate"),
         ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES must be 0 or more"),
         ({"MAX_BODY_BYTES": "0"}, "MAX_BODY_BYTES must be 1 or more"),
+        ({"REDIS_URL": "127.0.0.1:6379"}, "REDIS_URL: Redis URL must specify"),
     ],
 )
 def test_an_unsafe_setting_is_refused(environment, reason):
