@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import status
+
+from almaFintech.errors import refusal
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -45,12 +47,6 @@ def too_large(path: str) -> HttpResponse:
         "body_too_large",
         status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
     )
-
-
-def refusal(path: str, detail: str, code: str, status: int) -> HttpResponse:
-    if path.startswith("/api/"):
-        return JsonResponse({"detail": detail, "code": code}, status=status)
-    return HttpResponse(detail, status=status)
 
 
 def bounded(application: Application) -> Application:

@@ -116,9 +116,11 @@ class ErrorMiddleware:
         # RFC 8259, section 8.1: JSON between systems is UTF-8. Some of the other names that
         # Python knows, such as "hex", are not even encodings of text.
         if request.encoding and codecs.lookup(request.encoding).name not in ("utf-8", "ascii"):
-            return JsonResponse(
-                {"detail": "The charset must be UTF-8.", "code": "unsupported_media_type"},
-                status=status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+            return refusal(
+                request.path,
+                "The charset must be UTF-8.",
+                "unsupported_media_type",
+                status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
             )
         return self.get_response(request)
 
@@ -134,21 +136,31 @@ class ErrorMiddleware:
         )
 
 
+def refusal(path: str, detail: str, code: str, status: int) -> HttpResponse:
+    """Answer what no view has answered: as JSON below `/api/`, as plain words elsewhere."""
+    return in_json(path, detail, code, status) or HttpResponse(detail, status=status)
+
+
+def in_json(path: str, detail: str, code: str, status: int) -> JsonResponse | None:
+    """The form of an error below `/api/`; elsewhere there is none, and it is for people."""
+    if path.startswith("/api/"):
+        return JsonResponse({"detail": detail, "code": code}, status=status)
+    return None
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Answer what Django refuses before a view: as JSON below `/api/`."""
-    if request.path.startswith("/api/"):
-        return JsonResponse(
-            {"detail": BadRequest.default_detail, "code": BadRequest.default_code},
-            status=BadRequest.status_code,
-        )
-    return defaults.bad_request(request, exception)
+    """Answer what Django refuses before a view."""
+    error = BadRequest
+    return in_json(
+        request.path, error.default_detail, error.default_code, error.status_code
+    ) or defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Answer an error of ours: as JSON below `/api/`, as Django's page elsewhere."""
-    if request.path.startswith("/api/"):
-        return JsonResponse(
-            {"detail": "An error of the server.", "code": "server_error"},
-            status=status.HTTP_500_INTERNAL_SERVER_ERROR,
-        )
-    return defaults.server_error(request)
+    """Answer an error of ours."""
+    return in_json(
+        request.path,
+        "An error of the server.",
+        "server_error",
+        status.HTTP_500_INTERNAL_SERVER_ERROR,
+    ) or defaults.server_error(request)
