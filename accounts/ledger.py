@@ -444,6 +444,7 @@ class Journal:
                 transfer_id=transfer.pk,
                 counterparty=other,
                 by_id=by,
+                reason=transfer.reference,
             )
 
     def enter(

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Self
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Case, F, Q, When
+from django.db.models import F, Q
 
 from accounts import ledger
 from accounts.chain import GENESIS, digest_of
@@ -340,9 +340,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
     def lines(self) -> "models.QuerySet[Entry, dict[str, Any]]":
         """These entries as the lines of a statement, dictionaries of `STATEMENT_COLUMNS`."""
-        # What a transfer is for stands with the transfer, why a balance was edited stands here.
-        told = Case(When(transfer=None, then=F("reason")), default=F("transfer__reference"))
-        return self.annotate(reference=told).values(*STATEMENT_COLUMNS)
+        return self.annotate(reference=F("reason")).values(*STATEMENT_COLUMNS)
 
     def delete(self, *args: Any, **options: Any) -> NoReturn:
         raise ledger.SideDoor("Entries are kept for good: save() a new state of the account.")
@@ -374,7 +372,8 @@ class Entry(models.Model):
         balance_after: balance of the account after it, in micro units.
         date: when it was written; never before an earlier entry of the account.
         by: user who did it; null where no user is known.
-        reason: why, in the words of whoever edited a balance.
+        reason: why, in the words of whoever did it: the reference of a transfer, or what staff
+            says of an edit.
         digest: link of the account's hash chain, see `accounts.chain`.
     """
 

@@ -20,7 +20,7 @@ has reached the database since. Nothing is repaired. Every difference is a `Disc
                   an account knows its last entry
     head          an entry of which the digest was recorded elsewhere is still there
     entry         a transfer has one entry of each side, a cancelled one two, and no others
-    account, amount, by, and again counterparty and currency
+    account, amount, by, reason, and again counterparty and currency
                   an entry says what its transfer says
     entries       (of a transfer that has too many to tell one by one)
     total, total_transfer, total_cancellation
@@ -394,6 +394,7 @@ def _unexplained_transfers() -> "QuerySet[Transfer, tuple[int, int]]":
                 entries__kind=kind,
                 entries__amount=amount,
                 entries__currency=F("currency"),
+                entries__reason=F("reference"),
             ),
         )
 
@@ -475,6 +476,7 @@ def _check_transfer(transfer: Transfer, entries: list[Entry]) -> Iterator[Discre
                     ("account", account, entry.account_id),
                     ("counterparty", other, entry.counterparty),
                     ("currency", transfer.currency, entry.currency),
+                    ("reason", transfer.reference, entry.reason),
                     ("amount", amount, entry.amount),
                     ("by", by, entry.by_id),
                 ):

@@ -47,7 +47,11 @@ def history(alice, bob, boss) -> Iterator[SimpleNamespace]:
 
     def send(origin: Account, destination: Account, amount: int) -> Transfer:
         return Transfer(
-            origin=origin, destination=destination, balance=amount, created_by=alice.user
+            origin=origin,
+            destination=destination,
+            balance=amount,
+            reference="für März",
+            created_by=alice.user,
         )
 
     first = send(alice.account, bob.account, 300_000)
@@ -465,6 +469,10 @@ def test_nothing_verifies(db):
         (
             "UPDATE accounts_transfer SET cancelled_by_id = NULL WHERE id = {second}",
             ["by alice 4", "by bob 4"],
+        ),
+        (
+            "UPDATE accounts_transfer SET reference = 'a gift' WHERE id = {second}",
+            ["reason alice 3", "reason alice 4", "reason bob 3", "reason bob 4"],
         ),
         (
             "UPDATE accounts_transfer SET cancelled = TRUE WHERE id = {first}",
