@@ -78,10 +78,7 @@ ANSWERS: dict[int, tuple[str, str, dict[str, str]]] = {
     429: (
         "TooManyRequests",
         "Too many requests; `Retry-After` tells when the next one may come.",
-        {
-            "throttled": "Request was throttled. Expected available in 30 seconds.",
-            "too_many_failed_logins": "Too many failed logins. Try again in 30 seconds.",
-        },
+        {"throttled": "Request was throttled. Expected available in 30 seconds."},
     ),
     500: (
         "ServerError",
@@ -101,6 +98,7 @@ INVALID = {"invalid": "A value cannot be stored in the database."}
 BAD_REQUEST = {"bad_request": "The request is malformed."}
 NOT_A_BODY = {"non_field_errors": ["Invalid data. Expected a dictionary, but got list."]}
 NOT_A_PARAMETER = {"acount": ["This parameter is not known here."]}
+TOO_MANY_FAILED = {"too_many_failed_logins": "Too many failed logins. Try again in 30 seconds."}
 LOGIN_FAILED = {"no_active_account": "No active account found with the given credentials"}
 TOKEN_REFUSED = {
     code: ANSWERS[401][2][code]
@@ -161,7 +159,7 @@ def operation(
     summary: str | None = None,
     *,
     refusals: Iterable[type[Refusal]] = (),
-    unauthorized: dict[str, str] | None = None,
+    answers: dict[int, dict[str, str]] | None = None,
     idempotent: bool = False,
     paged: bool = False,
     **options: Any,
@@ -169,13 +167,13 @@ def operation(
     """What an operation tells of itself beside what `Schema` derives: a decorator for its method.
 
     name: its operation id, unless the derived one will do. refusals: what the rules behind it
-    may refuse. unauthorized: the 401s of a view that needs no token. idempotent: whether it
-    takes an Idempotency-Key. paged: whether it has pages without being a list. `options` are
-    those of `extend_schema`.
+    may refuse. answers: the errors of its own, by status and code. idempotent: whether it takes
+    an Idempotency-Key. paged: whether it has pages without being a list. `options` are those of
+    `extend_schema`.
     """
     facts = {
         "x-refusals": tuple(refusals),
-        "x-unauthorized": unauthorized or {},
+        "x-answers": answers or {},
         "x-idempotent": idempotent,
         "x-paged": paged,
     }
@@ -190,7 +188,7 @@ class Schema(AutoSchema):
         if operation is None:
             return None
         refusals = operation.pop("x-refusals", ())
-        unauthorized = operation.pop("x-unauthorized", {})
+        own_answers = operation.pop("x-answers", {})
         idempotent = operation.pop("x-idempotent", False)
         paged = operation.pop("x-paged", False) or self._is_paged()
         for parameter in operation.get("parameters", ()):
@@ -210,7 +208,11 @@ class Schema(AutoSchema):
             success["description"] = success["description"] or HTTPStatus(int(status)).phrase
             if headers:
                 success["headers"] = headers
-        operation["responses"] |= self._errors(operation, refusals, unauthorized)
+        operation["responses"] |= self._errors(operation, refusals)
+        operation["responses"] |= {
+            str(status): answer(status, codes) for status, codes in own_answers.items()
+        }
+        operation["responses"] = dict(sorted(operation["responses"].items()))
         return operation
 
     def get_operation_id(self) -> str:
@@ -274,10 +276,7 @@ class Schema(AutoSchema):
         return bool(self._get_pagination_parameters())
 
     def _errors(
-        self,
-        operation: dict[str, Any],
-        refusals: Iterable[type[Refusal]],
-        unauthorized: dict[str, str],
+        self, operation: dict[str, Any], refusals: Iterable[type[Refusal]]
     ) -> dict[str, Any]:
         body = "requestBody" in operation
         parameters = operation.get("parameters", [])
@@ -288,9 +287,9 @@ class Schema(AutoSchema):
         limited = [each for each in permissions if each not in (AllowAny, IsAuthenticated)]
         # Those of the framework, such as IsAdminUser, say no to every method, ours to writes.
         reads_refused = any(each.__module__.startswith("rest_framework.") for each in limited)
-        statuses = {406, 429, 500, 503}
+        statuses = {406, 500, 503}
         if known:
-            statuses.add(401)
+            statuses |= {401, 429}
         if limited and (writes or reads_refused):
             statuses.add(403)
         if any(each["in"] == "path" or each["name"] == "format" for each in parameters):
@@ -300,8 +299,6 @@ class Schema(AutoSchema):
         answers = {
             str(status): reference_to("responses", ANSWERS[status][0]) for status in statuses
         }
-        if unauthorized:
-            answers["401"] = answer(401, unauthorized)
         by_status: dict[int, dict[str, str]] = {}
         if body:
             by_status[400] = MALFORMED | INVALID
@@ -315,7 +312,7 @@ class Schema(AutoSchema):
         fields = NOT_A_BODY if body else NOT_A_PARAMETER if refuses_queries else {}
         for status, codes in by_status.items():
             answers[str(status)] = answer(status, codes, fields if status == 400 else {})
-        return dict(sorted(answers.items()))
+        return answers
 
 
 class Filters(OpenApiFilterExtension):
@@ -397,7 +394,10 @@ def answer(
 def error_codes() -> list[str]:
     """Every `code` that an error may have."""
     shared = [codes for _, _, codes in ANSWERS.values()]
-    others = [CONFLICT, MALFORMED, INVALID, BAD_REQUEST, LOGIN_FAILED, ELSEWHERE]
+    others = [
+        *(CONFLICT, MALFORMED, INVALID, BAD_REQUEST),
+        *(LOGIN_FAILED, TOO_MANY_FAILED, ELSEWHERE),
+    ]
     found = {code for codes in [*shared, *others] for code in codes}
     return sorted(
         found | {refusal.code for refusal in refusals_of(Refusal) if hasattr(refusal, "code")}

@@ -11,7 +11,7 @@ from drf_spectacular.utils import (
 from rest_framework import serializers
 
 from accounts.serializers import AccountSerializer
-from almaFintech.schema import LOGIN_FAILED, TOKEN_REFUSED, operation
+from almaFintech.schema import LOGIN_FAILED, TOKEN_REFUSED, TOO_MANY_FAILED, operation
 from login.serializers import AccountIdSerializer, ProfileSerializer, UserSerializer
 
 TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"  # noqa: S105  # signs nothing
@@ -79,7 +79,7 @@ class Login(OpenApiViewExtension):
                 "login",
                 "Log in",
                 description="An access and a refresh token for a username and password.",
-                unauthorized=LOGIN_FAILED,
+                answers={401: LOGIN_FAILED, 429: TOO_MANY_FAILED},
                 request=CredentialsSerializer,
                 responses=TokenPairSerializer,
                 examples=[
@@ -110,7 +110,7 @@ class Refresh(OpenApiViewExtension):
                 "refreshToken",
                 "Get a new access token",
                 description="A new access token for a refresh token.",
-                unauthorized=TOKEN_REFUSED,
+                answers={401: TOKEN_REFUSED, 429: TOO_MANY_FAILED},
                 request=RefreshTokenSerializer,
                 responses=RefreshedSerializer,
                 examples=[
@@ -135,7 +135,7 @@ class Logout(OpenApiViewExtension):
                 "logout",
                 "Log out",
                 description="End a refresh token. Its access tokens run out by themselves.",
-                unauthorized=TOKEN_REFUSED,
+                answers={401: TOKEN_REFUSED},
                 request=RefreshTokenSerializer,
                 responses=LoggedOutSerializer,
                 examples=[

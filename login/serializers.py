@@ -7,7 +7,6 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import transaction
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.fields import empty
@@ -110,10 +109,6 @@ class ProfileSerializer(serializers.ModelSerializer[Profile]):
         model = Profile
         fields = ("user_id", "cuit", "phone", "company", "accounts")
         read_only_fields = ("user_id",)
-
-    def update(self, instance: Profile, validated_data: dict[str, Any]) -> Profile:
-        with transaction.atomic():
-            return super().update(instance, validated_data)
 
 
 class AccountIdSerializer(serializers.Serializer[Any]):
