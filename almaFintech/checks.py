@@ -38,6 +38,27 @@ def database_returns_inserted_rows(
     ]
 
 
+@register(Tags.database)
+def database_keeps_every_character(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """MariaDB may be told to keep only some, and then fails when a name or a reference has others.
+
+    The tables take over what the database has when they are made, so `migrate` asks first.
+    """
+    errors: list[CheckMessage] = []
+    for alias in databases or []:
+        if connections[alias].vendor == "mysql":
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SELECT @@character_set_database")
+                [charset] = cursor.fetchone()
+            if charset != "utf8mb4":
+                hint = "Before the first migration: ALTER DATABASE name CHARACTER SET utf8mb4"
+                text = f"The database {alias!r} has the character set {charset} and not utf8mb4."
+                errors.append(Error(text, hint=hint, id="almaFintech.E006"))
+    return errors
+
+
 @register(Tags.security)
 def redis_can_be_found(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
