@@ -140,7 +140,7 @@ class WalletAdmin(admin.ModelAdmin):
         page = request.resolver_match.url_name or "" if request.resolver_match else ""
         edits = request.method == "POST" and page.endswith("_change")
         if row is not None and edits and self.has_change_permission(request, row):
-            row.state_before = trail.locked_state(row)
+            row.state_before = trail.state_of(trail.locked_row(row))
         return row
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:

@@ -15,6 +15,8 @@ from rest_framework.exceptions import APIException, ErrorDetail
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as rest_framework_handler
 
+from almaFintech.logs import reason_of
+
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
@@ -86,10 +88,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 def _as_api_exception(error: Exception) -> Exception:
     if isinstance(error, DATABASE_AWAY):
-        logger.error("The database is not available: %s", error)
+        logger.error("The database is not available: %s", reason_of(error))
         return DatabaseUnavailable()
     if isinstance(error, IntegrityError):
-        logger.warning("The database refused a row: %s", _constraint(error))
+        logger.warning("The database refused a row: %s", reason_of(error))
         return Conflict()
     if isinstance(error, (DataError, UnicodeEncodeError)):
         return Unstorable()
@@ -97,13 +99,6 @@ def _as_api_exception(error: Exception) -> Exception:
         # Such as more parameters than DATA_UPLOAD_MAX_NUMBER_FIELDS.
         return BadRequest()
     return error
-
-
-def _constraint(error: IntegrityError) -> object:
-    """What the row broke, and not the row: the whole message shows what is in it."""
-    diagnosis = getattr(error.__cause__, "diag", None)
-    # PostgreSQL tells the name; else it is SQLite's sentence or MariaDB's number.
-    return diagnosis.constraint_name if diagnosis else error.args[:1]
 
 
 class ErrorMiddleware:

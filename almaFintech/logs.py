@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import structlog
+from django.db import Error as DatabaseFailure
 from structlog.typing import EventDict, WrappedLogger
 
 # What `extra=` may add to a line.
 FIELDS = ("method", "view", "ids", "status", "milliseconds", "user")
+
+# Numbers of what the client library says itself, before a statement reaches the server.
+MARIADB_CLIENT_ERRORS = range(2000, 3000)
 
 _common = (
     structlog.contextvars.merge_contextvars,
@@ -93,6 +97,21 @@ def _places(error: BaseException | None) -> Iterator[dict[str, Any]]:
             traceback = traceback.tb_next
         yield {"type": f"{type(error).__module__}.{type(error).__qualname__}", "frames": frames}
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def reason_of(error: DatabaseFailure) -> str:
+    """Why the database failed or refused, in words that repeat nothing of a row."""
+    cause = error.__cause__
+    sqlstate = getattr(cause, "sqlstate", None)
+    if sqlstate:
+        # PostgreSQL; its message may hold values.
+        constraint = cause.diag.constraint_name  # type: ignore[union-attr]
+        return " ".join(filter(None, [type(cause).__name__, sqlstate, constraint]))
+    number = error.args[0] if error.args else None
+    if isinstance(number, int) and number not in MARIADB_CLIENT_ERRORS:
+        return str(number)
+    # SQLite's words, and those of a connection that there is not.
+    return str(error)
 
 
 class Discreet(logging.Filter):

@@ -20,6 +20,8 @@ from django.http.response import HttpResponseBase
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from almaFintech.logs import reason_of
+
 logger = logging.getLogger(__name__)
 
 # Headers that a proxy adds. Behind one, the address of the connection is the proxy's own.
@@ -56,7 +58,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
         if unapplied_migrations():
             states["migrations"] = "unapplied"
     except Error as error:
-        logger.warning("The database is not available: %s", type(error).__name__)
+        logger.warning("The database is not available: %s", reason_of(error))
         states |= {"database": "away", "migrations": "unknown"}
     if (states["database"], states["migrations"]) != ("ok", "ok"):
         return JsonResponse({"status": "unavailable", **states}, status=503)

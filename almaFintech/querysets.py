@@ -1,4 +1,4 @@
-"""Reading the first rows of a list without reading the others."""
+"""Reading the first rows of a list without reading the others, and reading under a lock."""
 
 from collections.abc import Sequence
 from typing import Any, Self, TypeVar
@@ -36,6 +36,13 @@ class BranchedQuerySet(QuerySet[M]):
         heads = [_first(branch, ordering, limit, after) for branch in branches]
         # UNION, and not UNION ALL, because a row may be in several branches.
         return list(heads[0].union(*heads[1:]).order_by(*ordering)[:limit])
+
+
+def locked(rows: QuerySet[M], *, no_key: bool = True) -> QuerySet[M]:
+    """These rows as they are now, locked in the order of their keys until the transaction ends."""
+    # NO KEY leaves those alone who only check that a row is there: inserts that refer to it.
+    no_key = no_key and connection.features.has_select_for_no_key_update
+    return rows.order_by("pk").select_for_update(no_key=no_key)
 
 
 def head(rows: QuerySet[Any], ordering: Sequence[str], limit: int, *, after: Any = None) -> Any:

@@ -13,6 +13,8 @@ from django.core.checks import ERROR, CheckMessage, Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 
+from almaFintech.logs import reason_of
+
 Application = TypeVar("Application")
 logger = logging.getLogger(__name__)
 
@@ -59,7 +61,9 @@ def unsafe_users() -> list[str]:
         if is_development_user_present():
             return [f"The user {DEVELOPMENT_USER!r} still has the development password."]
     except DatabaseError as error:
-        logger.warning("The database could not be asked for the development user: %s", error)
+        logger.warning(
+            "The database could not be asked for the development user: %s", reason_of(error)
+        )
     finally:
         close_connections()
     return []

@@ -10,6 +10,8 @@ from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connection, transaction
 
+from almaFintech.logs import reason_of
+
 P = ParamSpec("P")
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
@@ -48,7 +50,9 @@ def retried(work: Callable[P, R]) -> Callable[P, R]:
             except OperationalError as error:
                 if attempt == attempts or not is_retryable(error):
                     raise
-                logger.info("Attempt %d of %s is run again: %s", attempt, work.__name__, error)
+                logger.info(
+                    "Attempt %d of %s is run again: %s", attempt, work.__name__, reason_of(error)
+                )
                 # Two victims of each other must not meet again in step.
                 time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
             finally:

@@ -5,7 +5,7 @@ import logging
 from unittest.mock import patch
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from rest_framework.test import APIClient
 
 from accounts.models import Transfer
@@ -78,9 +78,16 @@ def act(boss: Person) -> list[str]:
     assert anyone.post("/api/transfers/", transfer | {"balance": 9999}).status_code == 400
 
     body = f"{PERSONAL['email']} {tokens[0]} {password} {PROFILE['cuit']} {REFERENCE}"
-    for error, status in (RuntimeError(body), 500), (IntegrityError(1062, body), 409):
+    for error, status in (
+        (RuntimeError(body), 500),
+        (IntegrityError(1062, body), 409),
+        (OperationalError(1366, body), 503),
+        (OperationalError(1213, body), 503),
+    ):
         with patch.object(Transfer, "save", side_effect=error):
-            failed = anyone.post("/api/transfers/", transfer | {"balance": 1})
+            # With a key the request is run again by itself.
+            unused = {"Idempotency-Key": "another"}
+            failed = anyone.post("/api/transfers/", transfer | {"balance": 1}, headers=unused)
         assert failed.status_code == status
     # The database's own words for a row that it refuses, which hold the row.
     with patch("rest_framework.validators.qs_exists", return_value=False):
@@ -104,6 +111,8 @@ def test_nothing_that_was_sent_is_in_the_log(boss, log):
     assert written.count('"event": "request"') >= 20
     assert "builtins.RuntimeError" in written
     assert "The database refused a row" in written
+    assert "The database is not available: 1366" in written
+    assert "is run again: 1213" in written
     secrets = [*PERSONAL.values(), *PROFILE.values(), *PASSWORDS, *tokens, KEY, REFERENCE]
     assert [secret for secret in secrets if secret in written] == []
     # Nor in parts: a token has three, of which the last is the secret.
