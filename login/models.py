@@ -1,7 +1,7 @@
 """What the server knows of a user beside Django's User."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import models
@@ -10,15 +10,15 @@ from accounts.models import Account
 
 
 class ProfileQuerySet(models.QuerySet["Profile"]):
-    def of(self, users: Sequence[User]) -> Self:
-        """The profiles of `users` by the id of their user, made now where there is none."""
-        profiles = self.filter(user__in=users).order_by("user_id")
-        found = {profile.user_id for profile in profiles}
-        missing = [Profile(user=user) for user in users if user.pk not in found]
-        if not missing:
-            return profiles
-        Profile.objects.bulk_create(missing, ignore_conflicts=True)
-        return profiles.all()
+    def of(self, users: Sequence[User]) -> "list[Profile]":
+        """The profiles of `users`, in their order, made now where there is none."""
+        found = {profile.user_id: profile for profile in self.filter(user__in=users)}
+        missing = [user for user in users if user.pk not in found]
+        if missing:
+            profiles = [Profile(user=user) for user in missing]
+            Profile.objects.bulk_create(profiles, ignore_conflicts=True)
+            found |= {profile.user_id: profile for profile in self.filter(user__in=missing)}
+        return [found[user.pk] for user in users if user.pk in found]
 
     def of_user(self, user: User) -> "Profile":
         """The profile of `user`, made now where there is none."""

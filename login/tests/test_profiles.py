@@ -247,3 +247,12 @@ def test_a_fixture_brings_its_own_profile(boss, alice, tmp_path):
     call_command("loaddata", fixture, verbosity=0)
 
     assert stored() == before
+
+
+def test_the_list_is_in_the_order_that_was_asked_for(boss, alice, bob):
+    ids = [boss.user.pk, alice.user.pk, bob.user.pk]
+
+    for ordering in "id", "-id":
+        listed = boss.get(f"/api/profiles/?ordering={ordering}").json()
+        expected = sorted(ids, reverse=ordering.startswith("-"))
+        assert [profile["user_id"] for profile in listed] == expected
