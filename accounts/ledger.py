@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from accounts import metrics, models
 from almaFintech.errors import Refusal
+from almaFintech.querysets import locked
 from almaFintech.transactions import retried
 
 M = TypeVar("M", bound=Model)
@@ -355,7 +356,6 @@ def _remember(account: "models.Account", row: "models.Account") -> None:
     account.balance_as_read = row.balance
 
 
-@retried
 def close_accounts(
     accounts: "Iterable[models.Account]", *, by: User | None = None
 ) -> tuple[int, dict[str, int]]:
@@ -363,17 +363,27 @@ def close_accounts(
 
     Returns what `QuerySet.delete()` returns.
     """
-    ids = [account.pk for account in accounts]
-    for _ in _locking(_touching(ids)).values_list("pk").iterator():
-        pass
-    # Not "no key": until this is committed, nothing may refer to the accounts any more.
-    rows = _lock_accounts(ids, no_key=False)
+    return _close_accounts([account.pk for account in accounts], by)
+
+
+@retried
+def _close_accounts(ids: Sequence[int], by: User | None) -> tuple[int, dict[str, int]]:
+    rows = lock_to_close(ids)
     journal = Journal(rows)
     now = timezone.now()
     for row in rows.values():
         journal.enter(row, models.Entry.Kind.CLOSING, -row.balance, now, by=by)
     journal.write()
     return _rows(models.Account).filter(pk__in=list(rows)).delete()
+
+
+def lock_to_close(ids: Iterable[int]) -> "dict[int | None, models.Account]":
+    """Lock accounts that are to be closed, by id, after all the transfers that name them."""
+    ids = list(ids)
+    for _ in locked(_touching(ids)).values_list("pk").iterator():
+        pass
+    # Not "no key": until this is committed, nothing may refer to the accounts any more.
+    return _lock_accounts(ids, no_key=False)
 
 
 def refuse_options(name: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
@@ -513,11 +523,4 @@ def _touching(accounts: Sequence[int]) -> "QuerySet[models.Transfer]":
 
 def _locked(model: type[M], ids: Iterable[int | None], *, no_key: bool = True) -> QuerySet[M]:
     """The rows with these ids, locked in id order until the transaction ends."""
-    rows = _rows(model).filter(pk__in={id for id in ids if id is not None})
-    return _locking(rows, no_key=no_key)
-
-
-def _locking(rows: QuerySet[M], *, no_key: bool = True) -> QuerySet[M]:
-    # NO KEY leaves those alone who only check that a row is there: inserts that refer to it.
-    no_key = no_key and connection.features.has_select_for_no_key_update
-    return rows.order_by("pk").select_for_update(no_key=no_key)
+    return locked(_rows(model).filter(pk__in={id for id in ids if id is not None}), no_key=no_key)

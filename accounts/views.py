@@ -35,14 +35,14 @@ from almaFintech.filters import QueryMixin
 from almaFintech.pagination import KeysetPagination
 from almaFintech.transactions import retried
 from audit import trail
-from audit.views import AuditedViewSet
+from audit.views import AuditedModelViewSet
 
 NEWEST_FIRST = "-date"
 BY_DATE = {"date": ("date", "id")}
 
 
 @document_accounts
-class AccountViewSet(QueryMixin, AuditedViewSet, viewsets.ModelViewSet[Account]):
+class AccountViewSet(QueryMixin, AuditedModelViewSet):
     """Accounts: staff sees and edits all, a user sees those in the own profile.
 
     `balance` is in micro units of `currency`.

@@ -5,18 +5,20 @@ Call these in the transaction that makes the change: both are committed, or neit
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import connection
 from django.db.models import Model
 from django.shortcuts import get_object_or_404
 
+from accounts import ledger
 from accounts.models import Account, Transfer
+from almaFintech.querysets import locked
 from audit.models import Record
 from login.models import Profile
 
+M = TypeVar("M", bound=Model)
 Staff = AbstractBaseUser | AnonymousUser
 State = Mapping[str, Any]
 
@@ -28,7 +30,8 @@ FIELDS: Mapping[type[Model], tuple[str, ...]] = {
     ),
     Profile: ("cuit", "phone", "company"),
     Account: ("currency", "balance"),
-    Transfer: ("cancelled",),
+    # Who made one stands with it, and there is nothing to edit.
+    Transfer: (),
 }
 
 
@@ -44,17 +47,25 @@ def state_of(row: Model) -> State:
     return state
 
 
-def locked_state(row: Model) -> State:
-    """The state of a row, which only this transaction can change from now on.
+def locked_row(row: M, *, to_delete: bool = False) -> M:
+    """The row as it is now, and as only this transaction can change it. Raises Http404.
 
     Without the lock, what somebody else changes meanwhile would be recorded as done by whoever
     asks here.
     """
-    model, key = (User, row.user_id) if isinstance(row, Profile) else (row._meta.model, row.pk)
-    no_key = connection.features.has_select_for_no_key_update
-    # The base manager sees rows that the models' guards hide.
-    model._base_manager.select_for_update(no_key=no_key).filter(pk=key).first()
-    return state_of(_read_again(row))
+    if to_delete:
+        _lock_to_delete([row])
+    if isinstance(row, Profile):
+        # A profile belongs to its user, and changes under the user's lock.
+        locked_row(row.user)
+        return _read_again(row)
+    rows = locked(row._meta.model._base_manager.all())
+    return cast(M, get_object_or_404(rows, pk=row.pk))
+
+
+def _lock_to_delete(rows: Iterable[Model]) -> None:
+    """Lock what the ledger locks before the accounts that it closes."""
+    ledger.lock_to_close(row.pk for row in rows if isinstance(row, Account))
 
 
 def created(by: Staff, row: Model) -> None:
@@ -69,14 +80,16 @@ def changed(by: Staff, row: Model, before: State) -> None:
 @contextmanager
 def changing(by: Staff, row: Model) -> Iterator[None]:
     """Record what the block changes in `row`."""
-    before = locked_state(row)
+    before = state_of(locked_row(row))
     yield
     changed(by, row, before)
 
 
 def deleted(by: Staff, rows: Iterable[Model]) -> None:
-    """Record rows that are about to be deleted."""
-    _write(by, Record.Action.DELETED, [(row, state_of(row), {}) for row in rows])
+    """Record rows that are about to be deleted. Raises Http404 when one is gone."""
+    rows = list(rows)
+    _lock_to_delete(rows)
+    _write(by, Record.Action.DELETED, [(row, state_of(locked_row(row)), {}) for row in rows])
 
 
 def cancelled(by: Staff, transfers: Iterable[Transfer]) -> None:
@@ -113,6 +126,6 @@ def _shown(name: str, value: Any) -> Any:
     return HIDDEN if name == "password" and value is not None else value
 
 
-def _read_again(row: Model) -> Model:
+def _read_again(row: M) -> M:
     # Somebody may have deleted it since it was first read.
-    return get_object_or_404(row._meta.model._base_manager, pk=row.pk)
+    return cast(M, get_object_or_404(row._meta.model._base_manager, pk=row.pk))

@@ -3,7 +3,9 @@
 from typing import Any, cast
 
 from django.db.models import Model
+from rest_framework import viewsets
 from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -13,25 +15,43 @@ from audit import trail
 
 
 class AuditedViewSet(GenericAPIView):
-    """Leaves a record of every creation, edit and deletion, in the transaction that makes it."""
+    """Leaves a record of every edit, in the transaction that makes it."""
 
     def authorship(self) -> dict[str, Any]:
         """What the rows want to be told on `save()` and `delete()` of who does it."""
         return {}
 
-    @retried
-    def perform_create(self, serializer: BaseSerializer[Any]) -> None:
-        trail.created(self.request.user, serializer.save(**self.authorship()))
+    def find_object(self) -> Any:
+        return super().get_object()
+
+    def get_object(self) -> Any:
+        """The row of the request; one that is to be changed is locked, and read under the lock."""
+        row = self.find_object()
+        if self.request.method in SAFE_METHODS:
+            return row
+        return trail.locked_row(row, to_delete=self.request.method == "DELETE")
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        # An edit that is run again begins by reading the row again.
+        # What is run again begins by reading the request and the row again.
         return retried(super().update)(request, *args, **kwargs)  # type: ignore[misc]
 
     def perform_update(self, serializer: BaseSerializer[Any]) -> None:
         with trail.changing(self.request.user, cast(Model, serializer.instance)):
             serializer.save(**self.authorship())
 
-    @retried
+
+class AuditedModelViewSet(AuditedViewSet, viewsets.ModelViewSet[Any]):
+    """Leaves a record of every creation and deletion as well."""
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return retried(super().create)(request, *args, **kwargs)
+
+    def perform_create(self, serializer: BaseSerializer[Any]) -> None:
+        trail.created(self.request.user, serializer.save(**self.authorship()))
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return retried(super().destroy)(request, *args, **kwargs)
+
     def perform_destroy(self, instance: Model) -> None:
         trail.deleted(self.request.user, [instance])
         instance.delete(**self.authorship())

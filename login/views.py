@@ -16,14 +16,14 @@ from accounts.serializers import AccountSerializer
 from almaFintech.filters import QueryMixin
 from almaFintech.transactions import retried
 from audit import trail
-from audit.views import AuditedViewSet
+from audit.views import AuditedModelViewSet, AuditedViewSet
 from login.filters import UserFilter
 from login.models import Profile, ProfileQuerySet
 from login.schema import document_profiles
 from login.serializers import AccountIdSerializer, ProfileSerializer, UserSerializer
 
 
-class UserViewSet(QueryMixin, AuditedViewSet, viewsets.ModelViewSet[User]):
+class UserViewSet(QueryMixin, AuditedModelViewSet):
     """Users, for staff. Passwords are write only; leaving one out of an edit keeps it."""
 
     queryset = User.objects.all()
@@ -59,7 +59,7 @@ class ProfileViewSet(
         profiles = self.get_queryset().of(users)
         return self.get_paginated_response(self.get_serializer(profiles, many=True).data)
 
-    def get_object(self) -> Profile:
+    def find_object(self) -> Profile:
         return Profile.objects.of_user(get_object_or_404(User, pk=self.kwargs["user_id"]))
 
     @action(methods=["post"], detail=True, serializer_class=AccountIdSerializer)

@@ -351,6 +351,86 @@ def test_an_edit_that_a_deadlock_undid_is_recorded_once(boss, alice, recorded, m
     assert recorded() == [("changed", "account", alice.account.pk, {"balance": [1_000_000, 7]})]
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/api/accounts/", 201),
+        ("POST", "/api/users/", 201),
+        ("DELETE", "/api/users/{user}/", 204),
+        ("DELETE", "/api/accounts/{account}/", 204),
+    ],
+)
+def test_what_a_deadlock_undid_is_done_again(
+    boss, alice, recorded, monkeypatch, method, path, status
+):
+    commit, failures = connection.commit, [OperationalError(1213, "Deadlock found")]
+
+    def fail_once():
+        if failures:
+            connection.rollback()
+            raise failures.pop()
+        commit()
+
+    monkeypatch.setattr(connection, "commit", fail_once)
+    path = path.format(user=alice.user.pk, account=alice.account.pk)
+    body = {"username": "carol", "password": "a quiet river", "currency": "USD"}
+
+    assert boss.request(method, path, body).status_code == status
+
+    assert failures == []
+    assert len(recorded()) == 1
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Let something happen after a row was found and before it is locked."""
+
+    def happen(work):
+        locked_row = trail.locked_row
+
+        def after(row, **options):
+            with monkeypatch.context() as unpatched:
+                unpatched.setattr(trail, "locked_row", locked_row)
+                work()
+            monkeypatch.setattr(trail, "locked_row", locked_row)
+            return locked_row(row, **options)
+
+        monkeypatch.setattr(trail, "locked_row", after)
+
+    return happen
+
+
+def test_a_deletion_is_recorded_as_it_was_found_under_the_lock(
+    boss, alice, bob, recorded, meanwhile
+):
+    meanwhile(lambda: alice.send(bob.account, 400_000))
+
+    assert boss.delete(f"/api/accounts/{alice.account.pk}/").status_code == 204
+
+    [(action, _, _, changes)] = recorded()
+    assert (action, changes["balance"]) == ("deleted", [600_000, None])
+
+
+@pytest.mark.parametrize("path", ["/api/accounts/{account}/", "/api/users/{user}/"])
+def test_what_is_gone_is_not_deleted_again(boss, alice, recorded, meanwhile, path):
+    path = path.format(user=alice.user.pk, account=alice.account.pk)
+    meanwhile(lambda: boss.delete(path))
+
+    assert boss.delete(path).status_code == 404
+
+    assert recorded() == []
+
+
+def test_an_edit_to_the_balance_it_had_before_the_lock_is_an_edit(boss, alice, bob, meanwhile):
+    meanwhile(lambda: alice.send(bob.account, 400_000))
+
+    response = boss.patch(f"/api/accounts/{alice.account.pk}/", {"balance": 1_000_000})
+
+    assert (response.status_code, response.json()["balance"]) == (200, 1_000_000)
+    assert alice.balance == 1_000_000
+
+
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
 def test_what_another_did_meanwhile_is_not_recorded_as_ones_own(boss, alice, bob, recorded):
