@@ -2,9 +2,10 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 
 from accounts.models import STATEMENT_COLUMNS, Account, Entry, EntryQuerySet
@@ -17,31 +18,39 @@ ROWS_AT_A_TIME = 1000
 class Statement:
     """The entries of an account from `start` (included; None: from its opening) to `end` (not).
 
-    Entries are never written before an existing one, so the period is a range of `seq`: two
-    index look-ups find its ends, and with them the balances.
+    Without `end` it is up to now. Entries are never written before an existing one, so the
+    period is a range of `seq`: two index look-ups find its ends, and with them the balances.
+
+    Until its first transfer an account may change its currency, which closes it in the old one
+    and opens it in the new one. A statement is in the `currency` at its end, and leaves out the
+    entries in another.
     """
 
-    def __init__(self, account: Account, start: datetime | None, end: datetime) -> None:
+    def __init__(self, account: Account, start: datetime | None, end: datetime | None) -> None:
         entries = Entry.objects.filter(account=account.pk)
         self.account = account
         self.start = start
-        self.end = end
+        self.end = end or up_to_now(account)
         before = entries.filter(date__lt=start).latest_state() if start else None
-        last = entries.filter(date__lt=end).latest_state()
-        self.opening_balance = before.balance_after if before else 0
+        last = entries.filter(date__lt=self.end).latest_state()
+        self.currency = last.currency if last else account.currency
+        is_same = before is not None and before.currency == self.currency
+        self.opening_balance = before.balance_after if before and is_same else 0
         self.closing_balance = last.balance_after if last else 0
         self.after = before.seq if before else 0
         self.until = last.seq if last else 0
 
     def entries(self) -> EntryQuerySet:
         """The entries, oldest first."""
-        return Entry.objects.of(self.account.pk).filter(seq__gt=self.after, seq__lte=self.until)
+        return Entry.objects.of(self.account.pk).filter(
+            currency=self.currency, seq__gt=self.after, seq__lte=self.until
+        )
 
     def json(self, page: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
         """The statement with one page of its entries; the balances are of the whole period."""
         return {
             "account": self.account.pk,
-            "currency": self.account.currency,
+            "currency": self.currency,
             "from": self.start,
             "to": self.end,
             "opening_balance": self.opening_balance,
@@ -90,6 +99,15 @@ class Echo:
 
     def write(self, line: str) -> str:
         return line
+
+
+def up_to_now(account: Account) -> datetime:
+    """The end of a period that leaves nothing out.
+
+    The last entry may be dated ahead, by another server whose clock is.
+    """
+    after_last = account.last_date and account.last_date + timedelta(microseconds=1)
+    return max(filter(None, [timezone.now(), after_last]))
 
 
 def iso(moment: datetime) -> str:

@@ -6,7 +6,6 @@ from typing import Any, cast
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
@@ -82,7 +81,9 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
         [at] = moments(request, "at")
         if at:
             state = Entry.objects.filter(account=account.pk, date__lte=at).latest_state()
-            data |= {"balance": state.balance_after if state else 0, "at": at}
+            # Before its opening there was nothing, in whatever currency.
+            then = {"currency": state.currency, "balance": state.balance_after} if state else {}
+            data |= {"balance": 0, **then, "at": at}
         return Response(data)
 
     @action(
@@ -99,7 +100,7 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
         the entries come in one stream, with a line of totals.
         """
         start, end = moments(request, "from", "to")
-        statement = Statement(self.get_object(), start, end or timezone.now())
+        statement = Statement(self.get_object(), start, end)
         if request.accepted_renderer.format == "csv":
             name = f"statement-{statement.account.pk}.csv"
             return StreamingHttpResponse(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts import ledger
 from accounts.models import Account, Entry, Transfer
@@ -275,3 +276,58 @@ def test_dates_do_not_go_back_when_clocks_do(alice, bob, monkeypatch):
     Transfer.objects.create(origin=alice.account, destination=bob.account, balance=1)
 
     assert moments_of(alice.account)[-1] == last
+
+
+@pytest.fixture
+def changed(boss):
+    """An account that held dollars, then yen, then dollars again, and when each of them began."""
+    account = Account.objects.create(currency="USD", balance=1_000_000)
+    path = f"/api/accounts/{account.pk}/"
+    boss.patch(path, {"currency": "JPY", "balance": 7})
+    boss.patch(path, {"currency": "USD", "balance": 5})
+    dollars, _, yen, _, dollars_again = moments_of(account)
+    return account, dollars, yen, dollars_again
+
+
+def test_a_statement_is_in_the_currency_of_its_end(boss, changed):
+    account, dollars, yen, dollars_again = changed
+
+    def statement(start, end):
+        period = {"from": iso(start), "to": iso(end)}
+        told = boss.get(path_of(account, **period)).json()
+        _, *rows, total = read_csv(boss.get(path_of(account, format="csv", **period)))
+        assert [[int(row[0]), int(row[6])] for row in rows] == [
+            [entry["seq"], entry["amount"]] for entry in told["entries"]
+        ]
+        assert int(total[6]) == told["closing_balance"] - told["opening_balance"]
+        assert int(total[7]) == told["closing_balance"]
+        seqs = [entry["seq"] for entry in told["entries"]]
+        return told["currency"], told["opening_balance"], told["closing_balance"], seqs
+
+    later = dollars_again + timedelta(days=1)
+    assert statement(dollars, yen) == ("USD", 0, 1_000_000, [1])
+    assert statement(yen, dollars_again) == ("JPY", 0, 7, [3])
+    assert statement(dollars, later) == ("USD", 0, 5, [1, 2, 5])
+    assert statement(yen, later) == ("USD", 1_000_000, 5, [2, 5])
+    assert statement(dollars_again, later) == ("USD", 0, 5, [5])
+
+
+def test_a_balance_at_a_moment_is_in_the_currency_of_that_moment(boss, changed):
+    account, dollars, yen, _ = changed
+
+    for moment, currency, balance in (dollars, "USD", 1_000_000), (yen, "JPY", 7):
+        told = boss.get(f"/api/accounts/{account.pk}/?at={iso(moment)}").json()
+        assert (told["currency"], told["balance"]) == (currency, balance)
+
+
+def test_a_statement_up_to_now_leaves_nothing_out(alice, bob, monkeypatch):
+    """The clock of the server that booked the last entry was ahead of this one's."""
+    with monkeypatch.context() as ahead:
+        later = timezone.now() + timedelta(minutes=2)
+        ahead.setattr("django.utils.timezone.now", lambda: later)
+        Transfer.objects.create(origin=alice.account, destination=bob.account, balance=1)
+
+    statement = alice.get(path_of(alice.account)).json()
+
+    assert statement["closing_balance"] == alice.balance == 999_999
+    assert [entry["seq"] for entry in statement["entries"]] == [1, 2]
