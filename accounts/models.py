@@ -61,18 +61,17 @@ class AccountQuerySet(BranchedQuerySet["Account"]):
 
     def biggest(self) -> Self:
         """The accounts with the highest balance of their currency; all of them on a tie."""
-        # From the top of one currency to the top of the next: the others are not read.
-        tops = self.order_by("-currency", "-balance").values_list("currency", "balance")
-        matches = []
-        top = tops.first()
-        while top is not None:
-            currency, balance = top
-            matches.append(Q(currency=currency, balance=balance))
-            top = tops.filter(currency__lt=currency).first()
-        if not matches:
+        # Found by the statement that reads the accounts: what was the highest balance a moment
+        # earlier may by then be nobody's.
+        tops = [
+            Q(currency=currency, balance=highest[:1])
+            for currency in currencies_in_use(self)
+            for highest in [self.filter(currency=currency).order_by("-balance").values("balance")]
+        ]
+        if not tops:
             return self.none()
-        accounts = self.filter(Q(*matches, _connector=Q.OR))
-        accounts.branches = [self.filter(match) for match in matches]
+        accounts = self.filter(Q(*tops, _connector=Q.OR))
+        accounts.branches = [self.filter(top) for top in tops]
         return accounts
 
     def delete(self, *, by: User | None = None) -> tuple[int, dict[str, int]]:
@@ -159,9 +158,13 @@ class Account(models.Model):
         account.balance_as_read = account.__dict__.get("balance")
         return account
 
-    def refresh_from_db(self, *args: Any, **kwargs: Any) -> None:
-        super().refresh_from_db(*args, **kwargs)
-        self.balance_as_read = self.__dict__.get("balance")
+    def refresh_from_db(
+        self, using: str | None = None, fields: Iterable[str] | None = None, **kwargs: Any
+    ) -> None:
+        super().refresh_from_db(using, fields, **kwargs)
+        # Django also comes here for a deferred field, and then an edit is still to be saved.
+        if fields is None or "balance" in fields:
+            self.balance_as_read = self.__dict__.get("balance")
 
 
 class TransferQuerySet(BranchedQuerySet["Transfer"]):

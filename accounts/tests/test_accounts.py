@@ -168,3 +168,11 @@ def test_transfers_of_an_account_are_read_only(alice, boss):
 
     assert response.status_code == 405
     assert Transfer.objects.count() == 0
+
+
+def test_the_biggest_is_the_biggest_when_it_is_read(alice, bob):
+    """What was the highest balance a moment earlier may by then be nobody's."""
+    biggest = Account.objects.biggest()
+    alice.send(bob.account, 1)
+
+    assert biggest.head(["id"], 10) == [alice.account]

@@ -248,3 +248,13 @@ def test_deleting_a_user_keeps_the_money(alice, bob, transfer):
 
     assert (alice.balance, bob.balance) == (700_000, 300_000)
     assert Transfer.objects.get().origin_id == alice.account.pk
+
+
+def test_reading_a_deferred_field_does_not_lose_an_edit(alice):
+    account = Account.objects.defer("last_digest").get(pk=alice.account.pk)
+    account.balance = 5
+    assert account.last_digest
+
+    account.save()
+
+    assert alice.balance == 5
