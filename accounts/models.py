@@ -120,6 +120,7 @@ class Account(models.Model):
 
     class Meta:
         ordering = ("id",)
+        base_manager_name = "objects"
         # The order of balances within a currency, and the biggest account of each.
         indexes = [
             models.Index(fields=["currency", "balance", "id"], name="account_currency_balance_id")
@@ -158,7 +159,7 @@ class Account(models.Model):
         account.balance_as_read = account.__dict__.get("balance")
         return account
 
-    def refresh_from_db(
+    def refresh_from_db(  # type: ignore[override]
         self, using: str | None = None, fields: Iterable[str] | None = None, **kwargs: Any
     ) -> None:
         super().refresh_from_db(using, fields, **kwargs)
@@ -479,3 +480,8 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+def refuse_fixtures(sender: type[models.Model], **kwargs: Any) -> NoReturn:
+    """Refuse what saves a row without `save()`, such as `loaddata`: the models here never do."""
+    raise ledger.SideDoor("Fixtures skip the ledger: save() accounts and transfers.")

@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ('id',),
+                'base_manager_name': 'objects',
                 'indexes': [models.Index(fields=['currency', 'balance'], name='account_currency_balance')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('balance__gte', 0)), name='account_balance_not_negative')],
             },

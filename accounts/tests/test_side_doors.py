@@ -1,6 +1,8 @@
 """Django's ways around save() and delete(): routed through the ledger, or refused."""
 
 import pytest
+from django.core.management import call_command
+from django.core.serializers import serialize
 from django.db.models import F
 from django.db.transaction import atomic
 
@@ -11,7 +13,7 @@ from accounts.ledger import (
     SideDoor,
     TransferMissing,
 )
-from accounts.models import Account, Transfer
+from accounts.models import Account, Entry, Transfer
 
 
 @pytest.fixture
@@ -116,6 +118,9 @@ def test_bulk_create_of_accounts_checks_their_balances(db):
         lambda t: Account.objects.update(balance=F("balance") + 1),
         lambda t: Account.objects.bulk_update([t.origin], ["balance"]),
         lambda t: Account.objects.bulk_create([t.origin], ignore_conflicts=True),
+        lambda t: Account._base_manager.update(balance=1),
+        lambda t: t.origin.save_base(),
+        lambda t: t.save_base(),
     ],
 )
 def test_other_ways_are_refused(alice, bob, transfer, change):
@@ -258,3 +263,20 @@ def test_reading_a_deferred_field_does_not_lose_an_edit(alice):
     account.save()
 
     assert alice.balance == 5
+
+
+def test_a_deletion_by_the_base_manager_closes_the_account(alice):
+    Account._base_manager.filter(pk=alice.account.pk).delete()
+
+    assert Entry.objects.of(alice.account.pk).last().kind == "closing"
+
+
+def test_a_fixture_changes_nothing(alice, bob, transfer, tmp_path):
+    fixture = tmp_path / "money.json"
+    for rows in Account.objects.all(), [transfer], Entry.objects.all():
+        fixture.write_text(serialize("json", rows).replace("700000", "900000"))
+
+        with pytest.raises(SideDoor):
+            call_command("loaddata", fixture)
+
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
