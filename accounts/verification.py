@@ -22,7 +22,13 @@ has reached the database since. Nothing is repaired. Every difference is a `Disc
     entry         a transfer has one entry of each side, a cancelled one two, and no others
     account, amount, by, reason, and again counterparty and currency
                   an entry says what its transfer says
-    entries       (of a transfer that has too many to tell one by one)
+    booked, cancelled
+                  and so it does of when: later only where an earlier entry of the account was
+                  dated later
+    origin, destination
+                  a transfer forgets no account that is still there
+    entries       (of a transfer, where they are too many to tell one by one, or the database
+                  alone sees the difference)
     total, total_transfer, total_cancellation
                   of each currency there is what openings and adjustments have brought and
                   closings have taken, and transfers and cancellations sum to zero
@@ -359,7 +365,20 @@ class Verification:
                         "entries", f"{MOST_ENTRIES} or less", count, transfer=transfer.pk
                     )
                 else:
-                    yield from _check_transfer(transfer, entries[transfer.pk])
+                    differences = list(_check_transfer(transfer, entries[transfer.pk]))
+                    # What the database sees and Python does not is a difference all the same.
+                    unnamed = Discrepancy(
+                        "entries", "none that differ", count, transfer=transfer.pk
+                    )
+                    yield from differences or [unnamed]
+        for page in _pages(_misdated_entries()):
+            for _, account, seq, transfer_id, kind, date, said in page:
+                check = "booked" if kind == TRANSFER else "cancelled"
+                yield Discrepancy(check, said, date, account, seq, transfer_id)
+        for page in _pages(_forgotten_ends()):
+            for _, account, seq, transfer_id, amount in page:
+                check = "origin" if amount < 0 else "destination"
+                yield Discrepancy(check, account, None, account, seq, transfer_id)
         for page in _pages(_entries_without_transfer()):
             for _, account, seq, transfer_id in page:
                 yield Discrepancy("transfer", "a transfer", transfer_id, account, seq)
@@ -437,6 +456,34 @@ def _unexplained_transfers() -> "QuerySet[Transfer, tuple[int, int]]":
             greatest_destination=F("destination_is"),
         )
         .values_list("pk", "number")
+    )
+
+
+def _misdated_entries() -> "QuerySet[Entry, Any]":
+    """Entries that say another time than their transfer, and not for the sake of their order.
+
+    When a transfer was given back is not known where that was before the ledger.
+    """
+    before = Entry.objects.filter(
+        account=OuterRef("account"), seq=OuterRef("seq") - 1, date=OuterRef("date")
+    )
+    said = Case(When(kind=TRANSFER, then=F("transfer__date")), default=F("transfer__cancelled_at"))
+    misdated = (
+        Entry.objects.filter(kind__in=OF_TRANSFERS)
+        .annotate(said=said)
+        .filter(~Q(date=F("said")), ~Q(Q(date__gt=F("said")) & Exists(before)), said__isnull=False)
+    )
+    return misdated.values_list("pk", "account_id", "seq", "transfer_id", "kind", "date", "said")
+
+
+def _forgotten_ends() -> "QuerySet[Entry, Any]":
+    """Entries of accounts that are there, but not in the transfer any more."""
+    forgotten = Q(amount__lt=0, transfer__origin=None) | Q(amount__gt=0, transfer__destination=None)
+    there = Account.objects.filter(pk=OuterRef("account_id"))
+    # Not of a transfer that is itself missing.
+    entries = Entry.objects.filter(transfer__balance__isnull=False, kind=TRANSFER)
+    return entries.filter(forgotten, Exists(there)).values_list(
+        "pk", "account_id", "seq", "transfer_id", "amount"
     )
 
 

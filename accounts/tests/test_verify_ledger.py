@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections
 from django.db.transaction import TransactionManagementError, atomic
 from django.db.utils import load_backend
+from django.utils import timezone
 
 from accounts import append_only, ledger, verification
 from accounts.models import Account, Entry, Transfer
@@ -192,7 +194,10 @@ def test_nothing_verifies(db):
                 "total_transfer USD",
             ],
         ),
-        (entry("alice", 3, "date = '2001-01-01 00:00:00'"), ["date alice 3", "digest alice 3"]),
+        (
+            entry("alice", 3, "date = '2001-01-01 00:00:00'"),
+            ["booked alice 3", "date alice 3", "digest alice 3"],
+        ),
         (entry("alice", 2, "digest = %s"), ["digest alice 2", "digest alice 3"]),
         (entry("alice", 5, "reason = 'Zinsen'"), ["digest alice 5"]),
         (entry("alice", 5, "by_id = NULL"), ["digest alice 5"]),
@@ -208,7 +213,10 @@ def test_nothing_verifies(db):
                 "transfer alice 5",
             ],
         ),
-        (entry("alice", 5, "transfer_id = {first}"), ["digest alice 5", "transfer alice 5"]),
+        (
+            entry("alice", 5, "transfer_id = {first}"),
+            ["digest alice 5", "entries", "transfer alice 5"],
+        ),
         (entry("alice", 5, "counterparty = {bob}"), ["counterparty alice 5", "digest alice 5"]),
         (entry("alice", 1, "kind = 'adjustment'"), ["digest alice 1", "kind alice 1"]),
         (
@@ -277,7 +285,7 @@ def test_nothing_verifies(db):
         ),
         (
             entry("alice", 2, "transfer_id = {fifth}"),
-            ["amount alice 2", "digest alice 2", "entry alice", "entry alice 6"],
+            ["amount alice 2", "booked alice 2", "digest alice 2", "entry alice", "entry alice 6"],
         ),
         (
             entry("alice", 2, "kind = 'cancellation'"),
@@ -292,6 +300,7 @@ def test_nothing_verifies(db):
         (
             entry("alice", 4, "kind = 'transfer'"),
             [
+                "booked alice 4",
                 "digest alice 4",
                 "entry alice",
                 "entry alice 4",
@@ -430,6 +439,7 @@ def test_nothing_verifies(db):
             "VALUES ({carol}, 'USD', 3, 3, %s)",
             [
                 "balance carol",
+                "destination carol 2",
                 "kind carol 4",
                 "last_date carol",
                 "last_digest carol",
@@ -475,6 +485,26 @@ def test_nothing_verifies(db):
             ["reason alice 3", "reason alice 4", "reason bob 3", "reason bob 4"],
         ),
         (
+            "UPDATE accounts_transfer SET date = '2001-01-01' WHERE id = {second}",
+            ["booked alice 3", "booked bob 3"],
+        ),
+        (
+            "UPDATE accounts_transfer SET date = '2999-01-01' WHERE id = {first}",
+            ["booked alice 2", "booked bob 2"],
+        ),
+        (
+            "UPDATE accounts_transfer SET cancelled_at = '2001-01-01' WHERE id = {second}",
+            ["cancelled alice 4", "cancelled bob 4"],
+        ),
+        (
+            "UPDATE accounts_transfer SET origin_id = NULL WHERE id = {second}",
+            ["origin alice 3"],
+        ),
+        (
+            "UPDATE accounts_transfer SET destination_id = NULL WHERE id = {first}",
+            ["destination bob 2"],
+        ),
+        (
             "UPDATE accounts_transfer SET cancelled = TRUE WHERE id = {first}",
             ["entry alice", "entry bob"],
         ),
@@ -495,6 +525,14 @@ def test_nothing_verifies(db):
         (
             "UPDATE accounts_entry SET transfer_id = {first} WHERE transfer_id IS NOT NULL",
             [
+                "booked alice 3",
+                "booked alice 6",
+                "booked bob 3",
+                "booked bob 5",
+                "booked bob 6",
+                "booked carol 2",
+                "booked dan 2",
+                "booked erin 2",
                 "digest alice 3",
                 "digest alice 4",
                 "digest alice 6",
@@ -524,6 +562,18 @@ def test_what_was_changed_is_named(history, sql, expected):
     tamper(history, sql)
 
     assert named(history) == expected
+
+
+def test_an_entry_may_be_dated_later_for_the_sake_of_the_order(history, monkeypatch):
+    """The clock of one server is ahead of the other's, for a transfer and for its cancellation."""
+    alice, bob = history.alice, history.bob
+    with monkeypatch.context() as ahead:
+        later = timezone.now() + timedelta(minutes=2)
+        ahead.setattr("django.utils.timezone.now", lambda: later)
+        Transfer.objects.create(origin_id=alice, destination_id=bob, balance=1)
+    Transfer.objects.create(origin_id=alice, destination_id=bob, balance=1).delete()
+
+    assert list(Verification().run()) == []
 
 
 def test_the_values_are_told(history):
@@ -780,9 +830,9 @@ def test_the_command_prints_discrepancies_in_json(history, capsys):
 
     report = json.loads(out)
     assert status == 1
-    assert report["counts"]["discrepancies"] == 4
+    assert report["counts"]["discrepancies"] == 5
     common = {"account": history.alice, "transfer": None, "currency": None}
-    date, digest, zeros, after = report["discrepancies"]
+    date, digest, zeros, after, booked = report["discrepancies"]
     assert date["expected"].endswith("+00:00 or later")
     assert {**date, "expected": ""} == {
         "check": "date",
@@ -795,6 +845,7 @@ def test_the_command_prints_discrepancies_in_json(history, capsys):
     assert re.fullmatch("[0-9a-f]{64}", zeros.pop("expected"))
     assert zeros == {"check": "digest", "seq": 5, "found": "00" * 32, **common}
     assert (after["check"], after["seq"]) == ("digest", 6)
+    assert (booked["check"], booked["transfer"]) == ("booked", history.second)
 
 
 class Terminal(io.StringIO):
