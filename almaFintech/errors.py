@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.views import defaults
 from rest_framework import status
@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as rest_framework_handler
 
 from almaFintech.logs import reason_of
+from almaFintech.responses import in_json, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -129,18 +130,6 @@ class ErrorMiddleware:
             status=answer.status_code,
             headers={"Retry-After": str(wait)} if wait else None,
         )
-
-
-def refusal(path: str, detail: str, code: str, status: int) -> HttpResponse:
-    """Answer what no view has answered: as JSON below `/api/`, as plain words elsewhere."""
-    return in_json(path, detail, code, status) or HttpResponse(detail, status=status)
-
-
-def in_json(path: str, detail: str, code: str, status: int) -> JsonResponse | None:
-    """The form of an error below `/api/`; elsewhere there is none, and it is for people."""
-    if path.startswith("/api/"):
-        return JsonResponse({"detail": detail, "code": code}, status=status)
-    return None
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
