@@ -5,8 +5,9 @@ only, and is gone with its data when the command ends. The command finds it in D
 does not sync to disk, which suits tests and nothing else.
 """
 
-import getpass
 import os
+import pwd
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,11 @@ START_SECONDS = 60
 def main(command: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="almafintech-") as folder:
         socket = f"{folder}/socket"
-        settings = ["--no-defaults", f"--datadir={folder}/data", f"--user={getpass.getuser()}"]
+        settings = [
+            "--no-defaults",
+            f"--datadir={folder}/data",
+            f"--user={pwd.getpwuid(os.getuid()).pw_name}",
+        ]
         subprocess.run(
             ["mariadb-install-db", *settings, "--auth-root-authentication-method=normal"],
             check=True,
@@ -56,5 +61,7 @@ def wait_for(socket: str, server: subprocess.Popen[bytes]) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
+    # So that the server does not outlive what was told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     os.environ["PATH"] += ":/usr/sbin"
     sys.exit(main(sys.argv[1:]))

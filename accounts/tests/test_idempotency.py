@@ -212,16 +212,23 @@ def test_a_key_in_flight_is_waited_for_and_then_given_up(alice, bob, monkeypatch
     slow = threading.Thread(target=slow_request)
     slow.start()
     assert entered.wait(timeout=10)
+    impatient, patient = {
+        "postgresql": ("SET lock_timeout = '300ms'", "RESET lock_timeout"),
+        "mysql": (
+            "SET SESSION innodb_lock_wait_timeout = 1",
+            "SET SESSION innodb_lock_wait_timeout = DEFAULT",
+        ),
+    }[connection.vendor]
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET lock_timeout = '300ms'")
-        else:
-            cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
+        cursor.execute(impatient)
     try:
         response = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
     finally:
         leave.set()
         slow.join(timeout=10)
+        # The connection goes back to the pool, from which the next test takes it.
+        with connection.cursor() as cursor:
+            cursor.execute(patient)
         connection.close()
 
     assert response.status_code == 409

@@ -37,6 +37,14 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
+def evaluate(expression: str, **environment: str) -> object:
+    """What an expression is in a process that has read the settings, as `s`, from `environment`."""
+    code = f"from almaFintech import settings as s; import json; print(json.dumps({expression}))"
+    done = python("-c", code, **environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def environment_of(settings: dict[str, str]) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **settings}
 

@@ -3,7 +3,9 @@
 import pytest
 from django.test import RequestFactory
 
+from almaFintech import rates
 from almaFintech.addresses import client_address
+from almaFintech.tests.clocks import NOON
 
 PROXY, CLIENT, FAKE = "10.0.0.1", "192.0.2.7", "203.0.113.9"
 
@@ -57,7 +59,8 @@ def fail(client, **headers):
     return client.post("/api/login/", login, format="json", headers=headers).status_code
 
 
-def test_a_forged_header_is_no_new_address_to_the_limits(db, anyone, settings):
+def test_a_forged_header_is_no_new_address_to_the_limits(db, anyone, settings, monkeypatch):
+    monkeypatch.setattr(rates, "time", NOON)
     settings.LOGIN_RATE_PER_ADDRESS = "2/d"
     for proxies, forwarded in (0, "203.0.113.{}"), (1, "203.0.113.{}, 192.0.2.7"):
         settings.TRUSTED_PROXIES = proxies

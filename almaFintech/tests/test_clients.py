@@ -88,7 +88,7 @@ def test_a_python_client(server, document, tmp_path):
 def test_a_typescript_client(server, document, tmp_path):
     folder = tmp_path / "client"
     shutil.copytree(TYPESCRIPT, folder, ignore=shutil.ignore_patterns("node_modules"))
-    run("npm", "ci", "--ignore-scripts", cwd=folder)
+    run("npm", "ci", "--ignore-scripts", "--prefer-offline", "--fetch-retries=5", cwd=folder)
     binaries = folder / "node_modules" / ".bin"
     run(str(binaries / "openapi-typescript"), str(document), "-o", "schema.d.ts", cwd=folder)
     run(str(binaries / "tsc"), "--pretty", "false", cwd=folder)

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
 from almaFintech.tests.servers import PRODUCTION, Server, python
 from conftest import once
@@ -20,12 +19,14 @@ CLIENTS = (
     "WHERE datname = current_database() AND backend_type = 'client backend'"
 )
 
+# Those who wait for a lock that the asking connection holds.
+WAITERS = (
+    "SELECT count(*) FROM pg_locks "
+    "WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+)
+
 PASSWORD = "a long and quiet river"
-LOCK_ACCOUNTS = {
-    "sqlite": ["BEGIN IMMEDIATE"],
-    "postgresql": ["BEGIN", "SELECT id FROM accounts_account FOR UPDATE"],
-    "mysql": ["BEGIN", "SELECT id FROM accounts_account FOR UPDATE"],
-}
+LOCK_ACCOUNTS = ["BEGIN", "SELECT id FROM accounts_account FOR UPDATE"]
 
 
 def log_in(server: Server) -> str:
@@ -134,9 +135,9 @@ def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
         origin, destination = (open_account(server, token, 5) for _ in range(2))
         body = {"origin": origin, "destination": destination, "balance": 3}
 
-        other_database.execute(*LOCK_ACCOUNTS[connection.vendor])
+        other_database.execute(*LOCK_ACCOUNTS)
         answer = threads.submit(server.request, "POST", "/api/transfers/", body, token)
-        time.sleep(1)
+        assert settles(lambda: other_database.execute(WAITERS), [(1,)])
         server.process.send_signal(signal.SIGTERM)
         time.sleep(1)
         assert (answer.done(), server.process.poll()) == (False, None)
@@ -150,6 +151,18 @@ def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
     ]
 
 
+def end_a_worker(server):
+    """End one of three workers, and return once another one has taken its place."""
+    ended = children(server.process.pid)[0]
+    os.kill(ended, signal.SIGTERM)
+
+    def state():
+        workers = children(server.process.pid)
+        return len(workers), ended in workers
+
+    assert settles(state, (3, False))
+
+
 @pytest.mark.parametrize("preload", ["false", "true"])
 def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_database, preload):
     settings = {
@@ -159,10 +172,9 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
         "METRICS_ALLOWED": "127.0.0.0/8",
     }
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(12) as threads:
-        if connection.vendor == "postgresql":
-            # That of this test alone: the pools open in the workers, by their first query. A
-            # worker that is not up yet may still be asking for the development user.
-            assert settles(lambda: other_database.execute(CLIENTS), [(1,)])
+        # That of this test alone: the pools open in the workers, by their first query. A worker
+        # that is not up yet may still be asking for the development user.
+        assert settles(lambda: other_database.execute(CLIENTS), [(1,)])
         token = log_in(server)
         origin, destination = (open_account(server, token, 1000) for _ in range(2))
         body = {"origin": origin, "destination": destination, "balance": 3}
@@ -176,8 +188,7 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
             assert metric(server, 'wallet_transfers_total{currency="USD"}') == 60
             amount = metric(server, 'wallet_transferred_micro_units_total{currency="USD"}')
             assert amount == 180
-            os.kill(children(server.process.pid)[0], signal.SIGTERM)
-            time.sleep(1)
+            end_a_worker(server)
     assert other_database.execute("SELECT balance FROM accounts_account ORDER BY id") == [
         (820,),
         (1180,),

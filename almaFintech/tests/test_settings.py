@@ -1,6 +1,5 @@
 """What the environment says, and what a server does when it says nothing."""
 
-import json
 import re
 
 import pytest
@@ -8,7 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from almaFintech.environment import Environment
 from almaFintech.settings import BASE_DIR, ENVIRONMENT
-from almaFintech.tests.servers import PRODUCTION, python
+from almaFintech.tests.servers import PRODUCTION, evaluate
 
 EXAMPLE = (BASE_DIR / ".env.example").read_text()
 
@@ -33,13 +32,8 @@ def test_the_example_explains_every_variable_and_sets_none():
         assert re.fullmatch(r"# .+\.", explanation)
 
 
-def settings_of(names, **environment):
-    code = f"from almaFintech import settings as s; import json; print(json.dumps({names}))"
-    return json.loads(python("-c", code, **environment).stdout)
-
-
 def test_production_is_strict():
-    assert settings_of(
+    assert evaluate(
         "[len(s.AUTH_PASSWORD_VALIDATORS), s.SECURE_SSL_REDIRECT, s.SECURE_HSTS_SECONDS,"
         " s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE]",
         **PRODUCTION,
@@ -47,7 +41,7 @@ def test_production_is_strict():
 
 
 def test_development_needs_nothing():
-    assert settings_of(
+    assert evaluate(
         "[s.DEBUG, s.AUTH_PASSWORD_VALIDATORS, s.SECURE_SSL_REDIRECT, s.SECURE_HSTS_SECONDS,"
         " s.SESSION_COOKIE_SECURE, s.DATABASES['default']['NAME'], len(s.SECRET_KEY) >= 50]"
     ) == [True, [], False, 0, False, str(BASE_DIR / "db.sqlite3"), True]
@@ -58,7 +52,7 @@ def test_a_file_can_stand_in_for_the_environment(tmp_path):
     file.write_text("ACCESS_TOKEN_MINUTES=7\nREFRESH_TOKEN_DAYS=8\nROTATE_REFRESH_TOKENS=true\n")
 
     # The environment wins where both speak.
-    assert settings_of(
+    assert evaluate(
         "[s.SIMPLE_JWT['ACCESS_TOKEN_LIFETIME'].seconds,"
         " s.SIMPLE_JWT['REFRESH_TOKEN_LIFETIME'].days, s.SIMPLE_JWT['ROTATE_REFRESH_TOKENS']]",
         ENV_FILE=str(file),

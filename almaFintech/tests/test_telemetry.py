@@ -86,9 +86,10 @@ with structlog.contextvars.bound_contextvars(request_id="7"):
 
 
 def test_production_logs_a_line_of_json_for_each_event():
-    lines = [json.loads(line) for line in python("-c", SCRIPT, **MINIMAL).stderr.splitlines()]
+    done = python("-c", SCRIPT, **MINIMAL)
 
-    hello, failed = lines
+    assert done.returncode == 0, done.stderr
+    hello, failed = map(json.loads, done.stderr.splitlines())
     assert hello.pop("timestamp").endswith("Z")
     assert hello == {
         "event": "Hello world",

@@ -9,7 +9,7 @@ from rest_framework_simplejwt.tokens import RefreshToken
 
 from almaFintech import rates
 from conftest import PASSWORD, Person
-from login.limits import KNOWN_SECONDS, LOGIN, Attempt, TooManyFailedLogins
+from login.limits import LOGIN, Attempt, TooManyFailedLogins
 
 HOME, OFFICE, BAR = "192.0.2.1", "198.51.100.2", "203.0.113.3"
 
@@ -147,10 +147,6 @@ def test_a_refresh_makes_an_address_known(alice, log_in, refresh):
     exhaust(log_in)
 
     assert log_in("alice", PASSWORD, HOME).status_code == 200
-
-
-def test_known_addresses_are_forgotten_in_the_end():
-    assert KNOWN_SECONDS == 30 * 24 * 60 * 60
 
 
 def test_a_name_in_other_letters_is_the_same_name(alice, log_in):
