@@ -15,6 +15,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts import append_only
 from accounts.models import Account
+from accounts.verification import Verification
 
 PASSWORD = "a long and quiet river"
 
@@ -117,6 +118,13 @@ def bob(db) -> Person:
 @pytest.fixture
 def boss(db) -> Person:
     return Person.join("boss", is_staff=True)
+
+
+@pytest.fixture
+def verified(transactional_db):
+    """Whatever a test does, the ledger explains it afterwards."""
+    yield
+    assert list(Verification().run()) == []
 
 
 @pytest.fixture

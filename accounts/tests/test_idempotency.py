@@ -157,7 +157,7 @@ def test_a_deleted_user_takes_the_keys_along(alice, bob):
 
 
 @needs_row_locks
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("verified")
 def test_twenty_at_once_move_the_money_once(alice, bob):
     body = body_of(alice, bob)
     answers = []
@@ -174,7 +174,7 @@ def test_twenty_at_once_move_the_money_once(alice, bob):
 
 
 @needs_row_locks
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("verified")
 def test_keys_meet_cancellations(alice, bob):
     body = body_of(alice, bob)
     for key in "abcde":
@@ -192,7 +192,7 @@ def test_keys_meet_cancellations(alice, bob):
 
 
 @needs_row_locks
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("verified")
 def test_a_key_in_flight_is_waited_for_and_then_given_up(alice, bob, monkeypatch):
     entered, leave = threading.Event(), threading.Event()
     book = views.TransferViewSet.perform_create

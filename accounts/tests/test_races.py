@@ -10,7 +10,7 @@ from django.db.models import Sum
 from accounts.models import Account, Transfer
 from conftest import needs_row_locks
 
-pytestmark = [needs_row_locks, pytest.mark.django_db(transaction=True)]
+pytestmark = [needs_row_locks, pytest.mark.usefixtures("verified")]
 
 
 def at_once(*requests: Callable) -> list[int]:
