@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.permissions import IsAuthenticated
+from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -30,6 +30,7 @@ from accounts.serializers import (
     moments,
 )
 from accounts.statements import CSVRenderer, Statement
+from accounts.versions import require_match, version_of
 from almaFintech.filters import QueryMixin
 from almaFintech.pagination import KeysetPagination
 from almaFintech.transactions import retried
@@ -44,7 +45,8 @@ BY_DATE = {"date": ("date", "id")}
 class AccountViewSet(QueryMixin, AuditedModelViewSet):
     """Accounts: staff sees and edits all, a user sees those in the own profile.
 
-    `balance` is in micro units of `currency`.
+    `balance` is in micro units of `currency`. With `If-Match`, an edit or a deletion is refused
+    when anything has happened on the account since the `ETag` was read.
     """
 
     filterset_class = AccountFilter
@@ -55,8 +57,31 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
     lookup_field = "id"
     permission_classes = (IsAuthenticated, AccountPermissions)
 
+    # The ETag of the answer.
+    version: str | None = None
+
     def get_queryset(self) -> AccountQuerySet:
         return Account.objects.visible_to(self.request.user)
+
+    def get_object(self) -> Account:
+        account: Account = super().get_object()
+        if self.request.method not in SAFE_METHODS:
+            require_match(account, self.request.headers.get("If-Match"))
+        return account
+
+    def perform_create(self, serializer: BaseSerializer[Account]) -> None:
+        super().perform_create(serializer)
+        self.version = version_of(cast(Account, serializer.instance))
+
+    def perform_update(self, serializer: BaseSerializer[Account]) -> None:
+        super().perform_update(serializer)
+        self.version = version_of(cast(Account, serializer.instance))
+
+    def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().finalize_response(*args, **kwargs)
+        if self.version is not None and status.is_success(response.status_code):
+            response["ETag"] = self.version
+        return response
 
     def authorship(self) -> dict[str, Any]:
         return {"by": acting_user(self.request)}
@@ -79,7 +104,9 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
         account = self.get_object()
         data = self.get_serializer(account).data
         [at] = moments(request, "at")
-        if at:
+        if not at:
+            self.version = version_of(account)
+        else:
             state = Entry.objects.filter(account=account.pk, date__lte=at).latest_state()
             # Before its opening there was nothing, in whatever currency.
             then = {"currency": state.currency, "balance": state.balance_after} if state else {}

@@ -66,8 +66,9 @@ if not SECRET_KEY:
 ALLOWED_HOSTS = env("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
 CORS_ALLOWED_ORIGINS = env("CORS_ALLOWED_ORIGINS")
-CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "x-request-id")
+CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "if-match", "x-request-id")
 CORS_EXPOSE_HEADERS = (
+    "ETag",
     "Idempotent-Replayed",
     "Link",
     "Retry-After",
