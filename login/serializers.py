@@ -95,6 +95,10 @@ def account_id_field(**options: Any) -> serializers.PrimaryKeyRelatedField[Accou
 
 
 class AccountIdsField(serializers.ManyRelatedField):
+    def get_value(self, dictionary: Any) -> Any:
+        # The base class takes a list that a form leaves out for one that was emptied.
+        return super().get_value(dictionary) if self.field_name in dictionary else empty
+
     def to_internal_value(self, data: Any) -> Iterable[Account]:
         # The base class takes whatever can be iterated, and so the keys of a JSON object.
         if not isinstance(data, list):

@@ -1,5 +1,7 @@
 """Profiles, by the id of their user."""
 
+from urllib.parse import urlencode
+
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -75,6 +77,27 @@ def test_an_edit_leaves_alone_what_it_does_not_name(boss, alice, method):
 
     assert response.status_code == 200
     assert response.json() == shown(alice, **FIELDS | {"company": None})
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+@pytest.mark.parametrize("fields", [{}, {"company": "ACME"}])
+def test_a_form_leaves_alone_what_it_does_not_name(boss, alice, method, fields):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    response = boss.request(method, path(alice), urlencode(fields), **form)
+
+    assert response.status_code == 200
+    assert response.json() == shown(alice, **fields)
+    assert boss.get(path(alice)).json() == shown(alice, **fields)
+
+
+def test_a_form_names_every_account(boss, alice, spare):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    accounts = [alice.account.pk, spare.pk]
+
+    response = boss.post(path(alice), urlencode({"accounts": accounts}, doseq=True), **form)
+
+    assert response.json() == shown(alice, accounts=accounts)
 
 
 def test_accounts_can_be_emptied_and_repeated(boss, alice, spare):
