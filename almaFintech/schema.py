@@ -350,9 +350,12 @@ def refine(schema: dict[str, Any], field: Any, direction: str) -> None:
     """Say of a field what drf-spectacular leaves out."""
     if "integer" in schema.get("type", ()):
         schema.setdefault("format", "int64")
-    if isinstance(field, serializers.ListSerializer):
-        items: Any = field
-        bounds = {"minItems": items.min_length, "maxItems": items.max_length}
+    many = isinstance(field, (serializers.ListSerializer, serializers.ManyRelatedField))
+    if many and direction == "request":
+        bounds = {
+            "minItems": getattr(field, "min_length", None),
+            "maxItems": getattr(field, "max_length", None),
+        }
         schema |= {name: bound for name, bound in bounds.items() if bound is not None}
     if isinstance(field, serializers.CharField) and direction == "request":
         if "oneOf" in schema:
