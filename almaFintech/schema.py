@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from django.db.models import Model
 from drf_spectacular.extensions import OpenApiFilterExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
@@ -259,6 +260,11 @@ class Schema(AutoSchema):
         for name, described in properties.items():
             refine(described, serializer.fields[name], direction)
         if direction == "response" and isinstance(serializer, serializers.ModelSerializer):
+            # A row may lack what a request must tell: a transfer outlives its accounts.
+            columns = nullable_columns(serializer.Meta.model)
+            for name, described in properties.items():
+                if serializer.fields[name].source in columns and described.get("type") == "integer":
+                    described["type"] = ["integer", "null"]
             # What a client may leave out, an answer has nevertheless.
             sometimes = getattr(serializer.Meta, "sometimes", ())
             schema["required"] = sorted(properties.keys() - set(sometimes))
@@ -364,6 +370,12 @@ def refine(schema: dict[str, Any], field: Any, direction: str) -> None:
         elif "format" not in schema:
             trimmed = field.trim_whitespace and not field.allow_blank
             schema.setdefault("pattern", NOT_BLANK if trimmed else TEXT)
+
+
+def nullable_columns(model: type[Model]) -> set[str]:
+    """The names, those of references with and without `_id`, of what a row may lack."""
+    columns = [column for column in model._meta.concrete_fields if column.null]
+    return {name for column in columns for name in (column.name, column.attname)}
 
 
 def reference_to(kind: str, name: str) -> dict[str, str]:

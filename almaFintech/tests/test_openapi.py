@@ -111,6 +111,22 @@ def test_every_body_has_an_example_that_is_as_described():
     assert seen > 300
 
 
+def test_a_transfer_whose_accounts_were_deleted_is_as_described(alice, bob, boss):
+    transfer = alice.send(bob.account, 5).json()
+    for person in alice, bob:
+        boss.delete(f"/api/accounts/{person.account.pk}/")
+    components = {"components": document()["components"]}
+    schemas = components["components"]["schemas"]
+
+    shown = boss.get(f"/api/transfers/{transfer['id']}/").json()
+
+    assert (shown["origin"], shown["destination"]) == (None, None)
+    jsonschema_rs.validate({**schemas["Transfer"], **components}, shown)
+    # A request must name them all the same.
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate({**schemas["TransferRequest"], **components}, shown)
+
+
 def test_the_examples_of_errors_name_every_code():
     shown = {
         example["value"]["code"]

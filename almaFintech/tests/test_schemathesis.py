@@ -162,6 +162,10 @@ def tokens(db, settings) -> Iterator[dict[str, str]]:
     alice.open_account(5, "EUR")
     alice.send(bob.account, 5)
     bob.send(alice.account, 7)
+    # An account that is gone, and what it has left.
+    gone = alice.open_account(9)
+    Transfer(origin=gone, destination=bob.account, balance=9).save()
+    gone.delete()
 
     settings.ALLOWED_HOSTS = ["localhost"]
     # Wrong passwords are tried here by the dozen.
