@@ -192,12 +192,15 @@ class Schema(AutoSchema):
         own_answers = operation.pop("x-answers", {})
         idempotent = operation.pop("x-idempotent", False)
         paged = operation.pop("x-paged", False) or self._is_paged()
+        view: Any = self.view
         for parameter in operation.get("parameters", ()):
-            if parameter["in"] == "path" and parameter["schema"].get("type") == "integer":
+            if parameter["in"] == "path":
+                # All are ids, of what the path is about unless they say otherwise.
+                noun = parameter["name"].removesuffix("id").rstrip("_") or view.basename
+                parameter["description"] = f"The id of the {noun}."
                 parameter["schema"] = {**WHOLE_NUMBER, "minimum": 1}
                 parameter["example"] = 1
         if paged and not self._is_list_view():
-            view: Any = self.view
             pages = self._get_paginator().get_schema_operation_parameters(view)
             operation["parameters"] = operation.get("parameters", []) + [
                 page for page in pages if page["name"] in view.known_parameters()
