@@ -185,6 +185,22 @@ def test_the_document_is_served_to_anybody(anyone):
     assert anyone.get("/api/schema/")["Content-Type"].startswith("application/vnd.oai.openapi")
 
 
+@pytest.mark.parametrize("path", ["schema", "docs", "redoc"])
+def test_the_errors_of_the_documentation_are_json(anyone, path):
+    answers = [
+        anyone.post(f"/api/{path}/"),
+        anyone.get(f"/api/{path}/", headers={"Authorization": "Bearer garbage"}),
+        anyone.get(f"/api/{path}/?format=xml"),
+        anyone.get(f"/api/{path}/", headers={"Accept": "image/png"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [405, 401, 400, 406]
+    assert {answer["Content-Type"] for answer in answers} == {"application/json"}
+    codes = [answer.json().get("code") for answer in answers]
+    assert codes == ["method_not_allowed", "token_not_valid", None, "not_acceptable"]
+    assert list(answers[2].json()) == ["format"]
+
+
 @pytest.mark.parametrize("page", ["docs", "redoc"])
 def test_a_page_loads_nothing_from_elsewhere_and_has_nothing_inline(anyone, page):
     response = anyone.get(f"/api/{page}/")
