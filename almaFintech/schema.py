@@ -301,7 +301,7 @@ class Schema(AutoSchema):
             statuses |= {401, 429}
         if limited and (writes or reads_refused):
             statuses.add(403)
-        if any(each["in"] == "path" or each["name"] == "format" for each in parameters):
+        if any(each["in"] == "path" for each in parameters):
             statuses.add(404)
         if body:
             statuses |= {411, 413, 415}

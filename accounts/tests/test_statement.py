@@ -203,6 +203,15 @@ def test_an_error_is_json_even_where_csv_was_asked_for(alice, history):
     assert list(response.json()) == ["to"]
 
 
+@pytest.mark.parametrize("query", ["limit=1", "limit=abc", "cursor=zzz"])
+def test_csv_has_no_pages(alice, history, query):
+    path, name = f"/api/accounts/{history.pk}/statement/?{query}", query.partition("=")[0]
+
+    for response in alice.get(f"{path}&format=csv"), alice.get(path, accept="text/csv"):
+        assert response.status_code == 400
+        assert response.json() == {name: ["CSV comes without pages."]}
+
+
 @pytest.mark.parametrize("name", ["from", "to", "at"])
 @pytest.mark.parametrize(
     "value", ["", "yesterday", "2026-13-01", "1", "%00", "0001-01-01T00:00:00%2B14:00"]

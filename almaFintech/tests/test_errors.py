@@ -263,4 +263,4 @@ def test_an_error_of_ours_is_500_in_json_and_tells_nothing(boss, monkeypatch):
 
 def test_what_no_client_asked_for_is_not_served(boss):
     assert boss.get("/api/users/", Accept="text/html").status_code == 406
-    assert boss.get("/api/users/?format=xml").status_code == 404
+    assert boss.get("/api/users/?format=xml").status_code == 400
