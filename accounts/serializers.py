@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from typing import Any, Self, cast
 
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.fields import empty
 from rest_framework.request import Request
@@ -129,6 +130,14 @@ def moments(request: Request, *names: str) -> list[datetime | None]:
             raise serializers.ValidationError({name: [f"This is before `{names[0]}`."]})
         found.append(moment)
     return found
+
+
+def period(request: Request) -> list[datetime | None]:
+    """Read `from` and `to`; without `to`, a period of the future ends where it begins."""
+    start, end = moments(request, "from", "to")
+    if start and not end and start > timezone.now():
+        end = start
+    return [start, end]
 
 
 class BatchSerializer(serializers.Serializer[Any]):

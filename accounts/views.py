@@ -33,6 +33,7 @@ from accounts.serializers import (
     BatchSerializer,
     TransferSerializer,
     moments,
+    period,
 )
 from accounts.statements import CSVRenderer, Statement
 from almaFintech.filters import QueryMixin
@@ -102,7 +103,7 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
         of the whole period, whatever the page. As CSV (`?format=csv` or `Accept: text/csv`)
         the entries come in one stream, with a line of totals.
         """
-        start, end = moments(request, "from", "to")
+        start, end = period(request)
         statement = Statement(self.get_object(), start, end or timezone.now())
         if request.accepted_renderer.format == "csv":
             name = f"statement-{statement.account.pk}.csv"

@@ -232,6 +232,21 @@ def test_a_period_does_not_end_before_it_starts(alice):
     assert list(response.json()) == ["to"]
 
 
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_a_period_that_begins_in_the_future_is_empty(alice, history, format):
+    response = alice.get(path_of(history, **{"from": "2999-01-01"}, format=format))
+
+    assert response.status_code == 200
+    if format == "csv":
+        [_, total] = read_csv(response)
+        assert total == ["total", "2999-01-01T00:00:00Z", "", "", "", "", "0", "7"]
+        return
+    statement = response.json()
+    assert statement["from"] == statement["to"] == "2999-01-01T00:00:00Z"
+    assert statement["entries"] == []
+    assert (statement["opening_balance"], statement["closing_balance"]) == (7, 7)
+
+
 def test_the_balance_at_a_moment(alice, history):
     path = f"/api/accounts/{history.pk}/"
     balances = [1_000_000, 700_000, 750_000, 1_050_000, 7]
