@@ -43,9 +43,21 @@ class ApiFormField(forms.Field):
 
 
 class ApiFilter(filters.Filter):
-    """A filter whose value is read as the body of a request is: `read_by` names the field."""
+    """A filter whose value is read as the body of a request is: `read_by` names the field.
+
+    `example` is what the documentation shows.
+    """
 
     field_class = ApiFormField
+
+    def __init__(self, *args: Any, example: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.example = example
+
+
+def text(max_length: int) -> serializers.CharField:
+    """Reads a text as it stands: it is compared as a whole."""
+    return serializers.CharField(max_length=max_length, trim_whitespace=False)
 
 
 class FilterBackend(filters.DjangoFilterBackend):

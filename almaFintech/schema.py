@@ -6,6 +6,7 @@ without a word: its errors from its permissions, its parameters and its body, it
 what it answers, its name from its path.
 """
 
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -16,9 +17,10 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import SAFE_METHODS, AllowAny, IsAuthenticated
+from rest_framework.utils.urls import replace_query_param
 
 from almaFintech.errors import RETRY_AFTER_SECONDS, Refusal
-from almaFintech.filters import QueryMixin
+from almaFintech.filters import ApiFilter, QueryMixin
 
 JSON = "application/json"
 MAX_INT64 = 2**63 - 1
@@ -120,11 +122,6 @@ WWW_AUTHENTICATE = {
     "schema": {"type": "string"},
     "example": 'Bearer realm="api"',
 }
-LINK = {
-    "description": "The pages beside this one (RFC 8288), with `rel` `next` and `prev`.",
-    "schema": {"type": "string"},
-    "example": '<http://localhost:8000/api/transfers/?cursor=cD0xMDA%3D>; rel="next"',
-}
 REPLAYED = {
     "description": "Present when the answer is that of an earlier request with this key.",
     "schema": {"type": "string", "enum": ["true"]},
@@ -205,7 +202,7 @@ class Schema(AutoSchema):
             operation["parameters"] = operation.get("parameters", []) + [
                 page for page in pages if page["name"] in view.known_parameters()
             ]
-        headers = ({"Link": LINK} if paged else {}) | (
+        headers = ({"Link": self._link()} if paged else {}) | (
             {"Idempotent-Replayed": REPLAYED} if idempotent else {}
         )
         for status, success in operation["responses"].items():
@@ -284,6 +281,17 @@ class Schema(AutoSchema):
     def _is_paged(self) -> bool:
         return bool(self._get_pagination_parameters())
 
+    def _link(self) -> dict[str, Any]:
+        url = "http://localhost:8000" + re.sub("{.*?}", "1", self.path)
+        paginator = self._get_paginator()
+        cursor = paginator.example_cursor(self.view)
+        url = replace_query_param(url, paginator.cursor_query_param, cursor)
+        return {
+            "description": "The pages beside this one (RFC 8288), with `rel` `next` and `prev`.",
+            "schema": {"type": "string"},
+            "example": f'<{url}>; rel="next"',
+        }
+
     def _errors(
         self, operation: dict[str, Any], refusals: Iterable[type[Refusal]]
     ) -> dict[str, Any]:
@@ -336,10 +344,11 @@ class Filters(OpenApiFilterExtension):
     ) -> list[dict[str, Any]]:
         filterset = getattr(auto_schema.view, "filterset_class", None)
         found = filterset.base_filters.items() if filterset else ()
-        return [parameter(auto_schema, name, each.extra["read_by"]) for name, each in found]
+        return [parameter(auto_schema, name, each) for name, each in found]
 
 
-def parameter(auto_schema: AutoSchema, name: str, field: Any) -> dict[str, Any]:
+def parameter(auto_schema: AutoSchema, name: str, filter: ApiFilter) -> dict[str, Any]:
+    field = filter.extra["read_by"]
     schema = dict(auto_schema._map_serializer_field(field, "request"))
     schema.pop("description", None)
     if isinstance(field, serializers.DateTimeField):
@@ -348,7 +357,8 @@ def parameter(auto_schema: AutoSchema, name: str, field: Any) -> dict[str, Any]:
         auto_schema._insert_field_validators(field, schema)
         refine(schema, field, "request")
     described = {"description": field.help_text} if field.help_text else {}
-    return {"in": "query", "name": name, **described, "schema": schema}
+    shown = {"schema": schema, "example": filter.example}
+    return {"in": "query", "name": name, **described, **shown}
 
 
 WHOLE_NUMBER = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_INT64}

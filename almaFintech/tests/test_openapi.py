@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import jsonschema_rs
 import pytest
@@ -164,6 +165,57 @@ def test_headers_are_described(operation, status, header):
     [found] = [each for *_, each in operations() if each["operationId"] == operation]
 
     assert header in resolved(found["responses"][status])["headers"]
+
+
+def examples_of(parameter: dict[str, Any]) -> list[Any]:
+    several = [example["value"] for example in parameter.get("examples", {}).values()]
+    return several or [parameter["example"]]
+
+
+def test_every_parameter_has_examples_that_are_as_described():
+    components = {"components": document()["components"]}
+    seen = set()
+
+    for _, path, operation in operations():
+        for parameter in operation.get("parameters", ()):
+            for example in examples_of(parameter):
+                jsonschema_rs.validate({**parameter["schema"], **components}, example)
+            seen.add((path, parameter["name"]))
+
+    assert len(seen) > 50
+
+
+def test_every_example_of_a_query_is_answered(boss, alice, bob):
+    transfer = alice.send(bob.account, 1).json()["id"]
+    paths = {"/api/transfers/{id}/": transfer, "/api/users/{id}/": alice.user.pk}
+    asked = 0
+
+    for method, path, operation in operations():
+        there = path.format(id=paths.get(path, alice.account.pk), user_id=alice.user.pk)
+        for parameter in operation.get("parameters", ()):
+            if method == "get" and parameter["in"] == "query":
+                for example in examples_of(parameter):
+                    text = str(example).lower() if isinstance(example, bool) else example
+                    answer = boss.get(f"{there}?{urlencode({parameter['name']: text})}")
+                    assert answer.status_code == 200, (path, parameter["name"])
+                    asked += 1
+
+    assert asked > 40
+
+
+def test_the_example_of_a_link_leads_to_a_page_of_its_list(boss, alice):
+    shown = {
+        path: operation["responses"]["200"]["headers"]["Link"]["example"]
+        for method, path, operation in operations()
+        if method == "get" and "Link" in operation["responses"]["200"].get("headers", ())
+    }
+
+    assert len(shown) == 7
+    for path, link in shown.items():
+        start = re.escape(path.replace("{id}", "1"))
+        match = re.fullmatch(rf'<http://localhost:8000{start}(\?cursor=[\w%]+)>; rel="next"', link)
+        assert match, link
+        assert boss.get(path.format(id=alice.account.pk) + match[1]).status_code == 200, link
 
 
 def test_both_posts_of_transfers_take_an_idempotency_key():
