@@ -9,11 +9,7 @@ from rest_framework import serializers
 from accounts.currencies import currencies_in_use, currency_choices
 from accounts.models import Account, Transfer, TransferQuerySet
 from accounts.serializers import WholeNumberField
-from almaFintech.filters import ApiFilter
-
-
-def text(max_length: int) -> serializers.CharField:
-    return serializers.CharField(max_length=max_length, trim_whitespace=False)
+from almaFintech.filters import ApiFilter, text
 
 
 class CurrencyField(serializers.CharField):
@@ -35,13 +31,20 @@ class MoneyFilter(filters.FilterSet):
     currency = ApiFilter(
         read_by=CurrencyField(
             max_length=3, help_text="A code of ISO 4217, or a withdrawn one that is in use."
-        )
+        ),
+        example="USD",
     )
     balance_min = ApiFilter(
-        "balance", "gte", read_by=WholeNumberField(help_text="In micro units, included.")
+        "balance",
+        "gte",
+        read_by=WholeNumberField(help_text="In micro units, included."),
+        example=1_000_000,
     )
     balance_max = ApiFilter(
-        "balance", "lte", read_by=WholeNumberField(help_text="In micro units, included.")
+        "balance",
+        "lte",
+        read_by=WholeNumberField(help_text="In micro units, included."),
+        example=5_000_000,
     )
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -63,16 +66,28 @@ class AccountFilter(MoneyFilter):
 class TransferFilter(MoneyFilter):
     """The period is from `date_from`, included, to `date_to`, not included."""
 
-    cancelled = ApiFilter(read_by=serializers.BooleanField())
-    reference = ApiFilter(read_by=text(140), method="of_reference")
-    date_from = ApiFilter("date", "gte", read_by=serializers.DateTimeField(help_text="Included."))
-    date_to = ApiFilter("date", "lt", read_by=serializers.DateTimeField(help_text="Not included."))
+    cancelled = ApiFilter(read_by=serializers.BooleanField(), example=False)
+    reference = ApiFilter(read_by=text(140), method="of_reference", example="rent")
+    date_from = ApiFilter(
+        "date",
+        "gte",
+        read_by=serializers.DateTimeField(help_text="Included."),
+        example="2026-05-01T00:00:00Z",
+    )
+    date_to = ApiFilter(
+        "date",
+        "lt",
+        read_by=serializers.DateTimeField(help_text="Not included."),
+        example="2026-06-01T00:00:00Z",
+    )
     # The last ones, because what they know of the transfers is forgotten by another filter.
     account = ApiFilter(
-        read_by=WholeNumberField(help_text="The id of either side."), method="of_account"
+        read_by=WholeNumberField(help_text="The id of either side."),
+        method="of_account",
+        example=1,
     )
-    origin = ApiFilter(read_by=WholeNumberField(), method="of_origin")
-    destination = ApiFilter(read_by=WholeNumberField(), method="of_destination")
+    origin = ApiFilter(read_by=WholeNumberField(), method="of_origin", example=1)
+    destination = ApiFilter(read_by=WholeNumberField(), method="of_destination", example=2)
 
     class Meta:
         model = Transfer

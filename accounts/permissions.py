@@ -1,9 +1,11 @@
 """Who may act on accounts and transfers. What one may see is the querysets' matter."""
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 from django.contrib.auth.models import User
 from django.http import HttpRequest
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -14,6 +16,18 @@ from accounts.models import Account, Transfer
 def acting_user(request: Request | HttpRequest) -> User:
     """The user of a request that the permissions have let in."""
     return cast(User, request.user)
+
+
+class ForeignOrigin(PermissionDenied):
+    """A transfer from an account that is not the user's; `index` is its place in the batch."""
+
+    default_detail = "You can only send from your own accounts."
+    # What the answer tells beside `detail` and `code`.
+    details: Mapping[str, Any] = {}
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.index = index
 
 
 class AccountPermissions(BasePermission):

@@ -199,6 +199,12 @@ document_accounts = extend_schema_view(
         parameters=[
             moment("from", "Start of the period, included; the opening if absent."),
             moment("to", "End of the period, not included; now if absent."),
+            OpenApiParameter(
+                "format",
+                {"type": "string", "enum": ["json", "csv"], "default": "json"},
+                description="JSON comes in pages, CSV as a whole: without `limit` and `cursor`.",
+                examples=[OpenApiExample("CSV", value="csv")],
+            ),
         ],
         examples=[
             OpenApiExample("A month", value=STATEMENT),

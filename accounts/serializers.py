@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Self, cast
 
 from rest_framework import serializers
+from rest_framework.fields import empty
 from rest_framework.request import Request
 
 from accounts.ledger import MAX_MICRO_UNITS
@@ -20,6 +21,10 @@ class WholeNumberField(serializers.IntegerField):
 
     def __init__(self, *, min_value: int = 0, **options: Any) -> None:
         super().__init__(min_value=min_value, max_value=MAX_MICRO_UNITS, **options)
+
+    def get_value(self, dictionary: Any) -> Any:
+        # The base class takes a number that a form leaves blank for one that it leaves out.
+        return dictionary.get(self.field_name, empty)
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, float) and not (data.is_integer() and abs(data) < 2**53):

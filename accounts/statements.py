@@ -30,7 +30,7 @@ class Statement:
         entries = Entry.objects.filter(account=account.pk)
         self.account = account
         self.start = start
-        self.end = end or up_to_now(account)
+        self.end = end or up_to_now(account, start)
         before = entries.filter(date__lt=start).latest_state() if start else None
         last = entries.filter(date__lt=self.end).latest_state()
         self.currency = last.currency if last else account.currency
@@ -101,13 +101,14 @@ class Echo:
         return line
 
 
-def up_to_now(account: Account) -> datetime:
+def up_to_now(account: Account, start: datetime | None) -> datetime:
     """The end of a period that leaves nothing out.
 
-    The last entry may be dated ahead, by another server whose clock is.
+    The last entry may be dated ahead, by another server whose clock is; and so may the start, of
+    a client's, which makes the period empty.
     """
     after_last = account.last_date and account.last_date + timedelta(microseconds=1)
-    return max(filter(None, [timezone.now(), after_last]))
+    return max(filter(None, [timezone.now(), after_last, start]))
 
 
 def iso(moment: datetime) -> str:

@@ -8,7 +8,6 @@ from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
-from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -20,7 +19,12 @@ from accounts import ledger
 from accounts.filters import AccountFilter, TransferFilter
 from accounts.idempotency import once
 from accounts.models import Account, AccountQuerySet, Entry, Transfer
-from accounts.permissions import AccountPermissions, TransferPermissions, acting_user
+from accounts.permissions import (
+    AccountPermissions,
+    ForeignOrigin,
+    TransferPermissions,
+    acting_user,
+)
 from accounts.schema import document_accounts, document_transfers
 from accounts.serializers import (
     AccountSerializer,
@@ -215,22 +219,24 @@ class TransferViewSet(
         if not serializer.is_valid():
             raise BatchMalformed.of(serializer.errors)
         items = serializer.validated_data["transfers"]
-        self.check_origins(items)
         try:
+            self.check_origins(items)
             booked = ledger.post(
                 Transfer(**item, created_by=acting_user(request)) for item in items
             )
-        except ledger.LedgerRefusal as refusal:
+        except (ForeignOrigin, ledger.LedgerRefusal) as refusal:
             refusal.details = {"index": refusal.index}
             raise
         data = self.get_serializer(booked, many=True).data
         return Response(data, status=status.HTTP_201_CREATED)
 
     def check_origins(self, items: Sequence[dict[str, Any]]) -> None:
-        """Refuse when one of the origins is not the user's, whether it exists or not."""
+        """Refuse the first whose origin is not the user's, whether it exists or not."""
         if self.request.user.is_staff:
             return
         origins = {item["origin_id"] for item in items}
-        own = Account.objects.visible_to(self.request.user).filter(pk__in=origins)
-        if own.count() < len(origins):
-            raise PermissionDenied("You can only send from your own accounts.")
+        visible = Account.objects.visible_to(self.request.user)
+        own = set(visible.filter(pk__in=origins).values_list("pk", flat=True))
+        for index, item in enumerate(items):
+            if item["origin_id"] not in own:
+                raise ForeignOrigin(index)

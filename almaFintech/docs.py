@@ -10,8 +10,10 @@ from drf_spectacular.views import (
     SpectacularRedocView,
     SpectacularSwaggerSplitView,
 )
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 
 @cache
@@ -20,16 +22,26 @@ def document() -> dict[str, Any]:
     return SchemaGenerator().get_schema(public=True)
 
 
-class SchemaView(SpectacularAPIView):
+class ErrorsInJson(APIView):
+    """Tells errors as JSON, as every path of the API does, whatever its answers are."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        response = super().handle_exception(exc)
+        self.request.accepted_renderer = JSONRenderer()
+        self.request.accepted_media_type = JSONRenderer.media_type
+        return response
+
+
+class SchemaView(ErrorsInJson, SpectacularAPIView):
     def _get_schema_response(self, request: Request) -> Response:
         return Response(document())
 
 
-class SwaggerView(SpectacularSwaggerSplitView):
+class SwaggerView(ErrorsInJson, SpectacularSwaggerSplitView):
     template_name = "almaFintech/swagger.html"
 
 
-class RedocView(SpectacularRedocView):
+class RedocView(ErrorsInJson, SpectacularRedocView):
     template_name = "almaFintech/redoc.html"
 
 

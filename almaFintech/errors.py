@@ -84,6 +84,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         detail = response.data.get("detail")
         if isinstance(detail, ErrorDetail):
             response.data.setdefault("code", detail.code)
+            response.data |= getattr(error, "details", {})
     return response
 
 

@@ -11,10 +11,10 @@ from django_filters import rest_framework as filters
 from django_filters.filterset import BaseFilterSet
 from rest_framework import serializers
 from rest_framework.request import Request
-from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from almaFintech.pagination import KeysetPagination
+from almaFintech.renderers import FORMAT
 
 READS = ("GET", "HEAD")
 PAGE = (
@@ -43,9 +43,21 @@ class ApiFormField(forms.Field):
 
 
 class ApiFilter(filters.Filter):
-    """A filter whose value is read as the body of a request is: `read_by` names the field."""
+    """A filter whose value is read as the body of a request is: `read_by` names the field.
+
+    `example` is what the documentation shows.
+    """
 
     field_class = ApiFormField
+
+    def __init__(self, *args: Any, example: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.example = example
+
+
+def text(max_length: int) -> serializers.CharField:
+    """Reads a text as it stands: it is compared as a whole."""
+    return serializers.CharField(max_length=max_length, trim_whitespace=False)
 
 
 class FilterBackend(filters.DjangoFilterBackend):
@@ -85,6 +97,7 @@ class QueryMixin:
             errors = {
                 name: [message]
                 for name, message in (
+                    *paging_a_stream(request),
                     *malformed(request.META.get("QUERY_STRING", "")),
                     *misunderstood(request, self.known_parameters()),
                 )
@@ -97,7 +110,14 @@ class QueryMixin:
         if named is None:
             filterset = self.filterset_class
             named = (*PAGE, *(filterset.base_filters if filterset else ()))
-        return {*named, str(api_settings.URL_FORMAT_OVERRIDE)}
+        return {*named, FORMAT}
+
+
+def paging_a_stream(request: Request) -> list[tuple[str, str]]:
+    """The parameters of a page, where a client has asked for all rows at once."""
+    if request.accepted_renderer.format != "csv":
+        return []
+    return [(name, "CSV comes without pages.") for name in request.query_params if name in PAGE]
 
 
 def malformed(query: str) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode
 
@@ -17,6 +18,9 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
 from almaFintech.querysets import beyond, head
+
+# What the columns that make a key hold in a row that the documentation names.
+EXAMPLES = {"id": 100, "seq": 100, "date": datetime(2026, 5, 1, 12, tzinfo=UTC)}
 
 
 class Place(NamedTuple):
@@ -130,9 +134,7 @@ class KeysetPagination(CursorPagination):
     def _link(self, index: int, *, before: bool) -> str:
         # The page may be empty when its rows have gone; then the way leads back from its start.
         key = self._key_of(self.page[index]) if self.page else self.place.key  # type: ignore[union-attr]
-        tokens = [("s", self.ordering), *([("r", "1")] if before else [])]
-        tokens += [("p", value) for value in key]
-        cursor = b64encode(urlencode(tokens).encode("ascii")).decode("ascii")
+        cursor = cursor_of(self.ordering, key, before=before)
         return replace_query_param(self.base_url, self.cursor_query_param, cursor)
 
     def _key_of(self, row: Any) -> list[Any]:
@@ -140,6 +142,12 @@ class KeysetPagination(CursorPagination):
 
     def get_paginated_response_schema(self, schema: Any) -> Any:
         return schema
+
+    def example_cursor(self, view: APIView) -> str:
+        """A cursor of the usual ordering, such as the view's own links have."""
+        ordering = getattr(view, "ordering", self.ordering)
+        key = self._orderings(view)[ordering.lstrip("-")]
+        return cursor_of(ordering, [EXAMPLES[name] for name in key])
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
         limit = {
@@ -154,12 +162,14 @@ class KeysetPagination(CursorPagination):
                 "maximum": 10**18 - 1,
                 "default": self.page_size,
             },
+            "example": 10,
         }
         cursor = {
             "name": self.cursor_query_param,
             "in": "query",
             "description": "Where a page starts, to be taken from a `Link` header.",
             "schema": {"type": "string"},
+            "example": self.example_cursor(view),
         }
         ordering = {
             "name": self.ordering_query_param,
@@ -170,6 +180,8 @@ class KeysetPagination(CursorPagination):
                 "enum": self._known_orderings(view),
                 "default": getattr(view, "ordering", self.ordering),
             },
+            # The one that the example of a cursor belongs to.
+            "example": getattr(view, "ordering", self.ordering),
         }
         return [cursor, limit, ordering]
 
@@ -177,6 +189,12 @@ class KeysetPagination(CursorPagination):
         links = [("next", self.get_next_link()), ("prev", self.get_previous_link())]
         header = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in links if url)
         return Response(data, headers={"Link": header} if header else None)
+
+
+def cursor_of(ordering: str, key: Sequence[Any], *, before: bool = False) -> str:
+    """Write down the place after the row with this key, or before it, as `get_place` reads it."""
+    tokens = [("s", ordering), *([("r", "1")] if before else []), *(("p", value) for value in key)]
+    return b64encode(urlencode(tokens).encode("ascii")).decode("ascii")
 
 
 def field_of(model: type[Model], name: str) -> serializers.Field[Any, Any, Any, Any]:

@@ -9,7 +9,7 @@ from almaFintech.views import ApiRoot
 
 
 class Router(routers.DefaultRouter):
-    """A DefaultRouter on which POST to a resource edits it, as PUT does.
+    """A DefaultRouter on which POST to a resource edits it, as PUT does, and ids are digits.
 
     The clients of the first almaFintech edit by POST.
     """
@@ -23,6 +23,11 @@ class Router(routers.DefaultRouter):
         else route
         for route in routers.DefaultRouter.routes
     ]
+
+    def get_lookup_regex(self, viewset: Any, lookup_prefix: str = "") -> str:
+        # What `int()` takes besides, such as a sign or the digits of other scripts, would be more
+        # names for one resource.
+        return f"(?P<{lookup_prefix}{viewset.lookup_field}>[0-9]+)"
 
     def get_api_root_view(self, api_urls: Any = None) -> Callable[..., Any]:
         view: Any = super().get_api_root_view(api_urls)

@@ -6,18 +6,21 @@ without a word: its errors from its permissions, its parameters and its body, it
 what it answers, its name from its path.
 """
 
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from django.db.models import Model
 from drf_spectacular.extensions import OpenApiFilterExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import SAFE_METHODS, AllowAny, IsAuthenticated
+from rest_framework.utils.urls import replace_query_param
 
 from almaFintech.errors import RETRY_AFTER_SECONDS, Refusal
-from almaFintech.filters import QueryMixin
+from almaFintech.filters import ApiFilter, QueryMixin
 
 JSON = "application/json"
 MAX_INT64 = 2**63 - 1
@@ -119,11 +122,6 @@ WWW_AUTHENTICATE = {
     "schema": {"type": "string"},
     "example": 'Bearer realm="api"',
 }
-LINK = {
-    "description": "The pages beside this one (RFC 8288), with `rel` `next` and `prev`.",
-    "schema": {"type": "string"},
-    "example": '<http://localhost:8000/api/transfers/?cursor=cD0xMDA%3D>; rel="next"',
-}
 REPLAYED = {
     "description": "Present when the answer is that of an earlier request with this key.",
     "schema": {"type": "string", "enum": ["true"]},
@@ -191,17 +189,20 @@ class Schema(AutoSchema):
         own_answers = operation.pop("x-answers", {})
         idempotent = operation.pop("x-idempotent", False)
         paged = operation.pop("x-paged", False) or self._is_paged()
+        view: Any = self.view
         for parameter in operation.get("parameters", ()):
-            if parameter["in"] == "path" and parameter["schema"].get("type") == "integer":
+            if parameter["in"] == "path":
+                # All are ids, of what the path is about unless they say otherwise.
+                noun = parameter["name"].removesuffix("id").rstrip("_") or view.basename
+                parameter["description"] = f"The id of the {noun}."
                 parameter["schema"] = {**WHOLE_NUMBER, "minimum": 1}
                 parameter["example"] = 1
         if paged and not self._is_list_view():
-            view: Any = self.view
             pages = self._get_paginator().get_schema_operation_parameters(view)
             operation["parameters"] = operation.get("parameters", []) + [
                 page for page in pages if page["name"] in view.known_parameters()
             ]
-        headers = ({"Link": LINK} if paged else {}) | (
+        headers = ({"Link": self._link()} if paged else {}) | (
             {"Idempotent-Replayed": REPLAYED} if idempotent else {}
         )
         for status, success in operation["responses"].items():
@@ -259,6 +260,11 @@ class Schema(AutoSchema):
         for name, described in properties.items():
             refine(described, serializer.fields[name], direction)
         if direction == "response" and isinstance(serializer, serializers.ModelSerializer):
+            # A row may lack what a request must tell: a transfer outlives its accounts.
+            columns = nullable_columns(serializer.Meta.model)
+            for name, described in properties.items():
+                if serializer.fields[name].source in columns and described.get("type") == "integer":
+                    described["type"] = ["integer", "null"]
             # What a client may leave out, an answer has nevertheless.
             sometimes = getattr(serializer.Meta, "sometimes", ())
             schema["required"] = sorted(properties.keys() - set(sometimes))
@@ -274,6 +280,17 @@ class Schema(AutoSchema):
 
     def _is_paged(self) -> bool:
         return bool(self._get_pagination_parameters())
+
+    def _link(self) -> dict[str, Any]:
+        url = "http://localhost:8000" + re.sub("{.*?}", "1", self.path)
+        paginator = self._get_paginator()
+        cursor = paginator.example_cursor(self.view)
+        url = replace_query_param(url, paginator.cursor_query_param, cursor)
+        return {
+            "description": "The pages beside this one (RFC 8288), with `rel` `next` and `prev`.",
+            "schema": {"type": "string"},
+            "example": f'<{url}>; rel="next"',
+        }
 
     def _errors(
         self, operation: dict[str, Any], refusals: Iterable[type[Refusal]]
@@ -292,7 +309,7 @@ class Schema(AutoSchema):
             statuses |= {401, 429}
         if limited and (writes or reads_refused):
             statuses.add(403)
-        if any(each["in"] == "path" or each["name"] == "format" for each in parameters):
+        if any(each["in"] == "path" for each in parameters):
             statuses.add(404)
         if body:
             statuses |= {411, 413, 415}
@@ -327,10 +344,11 @@ class Filters(OpenApiFilterExtension):
     ) -> list[dict[str, Any]]:
         filterset = getattr(auto_schema.view, "filterset_class", None)
         found = filterset.base_filters.items() if filterset else ()
-        return [parameter(auto_schema, name, each.extra["read_by"]) for name, each in found]
+        return [parameter(auto_schema, name, each) for name, each in found]
 
 
-def parameter(auto_schema: AutoSchema, name: str, field: Any) -> dict[str, Any]:
+def parameter(auto_schema: AutoSchema, name: str, filter: ApiFilter) -> dict[str, Any]:
+    field = filter.extra["read_by"]
     schema = dict(auto_schema._map_serializer_field(field, "request"))
     schema.pop("description", None)
     if isinstance(field, serializers.DateTimeField):
@@ -339,7 +357,8 @@ def parameter(auto_schema: AutoSchema, name: str, field: Any) -> dict[str, Any]:
         auto_schema._insert_field_validators(field, schema)
         refine(schema, field, "request")
     described = {"description": field.help_text} if field.help_text else {}
-    return {"in": "query", "name": name, **described, "schema": schema}
+    shown = {"schema": schema, "example": filter.example}
+    return {"in": "query", "name": name, **described, **shown}
 
 
 WHOLE_NUMBER = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_INT64}
@@ -350,9 +369,12 @@ def refine(schema: dict[str, Any], field: Any, direction: str) -> None:
     """Say of a field what drf-spectacular leaves out."""
     if "integer" in schema.get("type", ()):
         schema.setdefault("format", "int64")
-    if isinstance(field, serializers.ListSerializer):
-        items: Any = field
-        bounds = {"minItems": items.min_length, "maxItems": items.max_length}
+    many = isinstance(field, (serializers.ListSerializer, serializers.ManyRelatedField))
+    if many and direction == "request":
+        bounds = {
+            "minItems": getattr(field, "min_length", None),
+            "maxItems": getattr(field, "max_length", None),
+        }
         schema |= {name: bound for name, bound in bounds.items() if bound is not None}
     if isinstance(field, serializers.CharField) and direction == "request":
         if "oneOf" in schema:
@@ -361,6 +383,12 @@ def refine(schema: dict[str, Any], field: Any, direction: str) -> None:
         elif "format" not in schema:
             trimmed = field.trim_whitespace and not field.allow_blank
             schema.setdefault("pattern", NOT_BLANK if trimmed else TEXT)
+
+
+def nullable_columns(model: type[Model]) -> set[str]:
+    """The names, those of references with and without `_id`, of what a row may lack."""
+    columns = [column for column in model._meta.concrete_fields if column.null]
+    return {name for column in columns for name in (column.name, column.attname)}
 
 
 def reference_to(kind: str, name: str) -> dict[str, str]:

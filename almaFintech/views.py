@@ -6,12 +6,14 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
+from almaFintech.filters import QueryMixin
 from almaFintech.schema import RootSchema
 
 
-class ApiRoot(APIRootView):
+class ApiRoot(QueryMixin, APIRootView):
     """The entry points of the API."""
 
+    parameters = {"": ()}
     schema = RootSchema()
     authentication_classes = ()
     permission_classes = (AllowAny,)

@@ -11,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.fields import empty
 from rest_framework.generics import get_object_or_404
+from rest_framework.relations import PrimaryKeyRelatedField
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.serializers import (
@@ -88,18 +89,38 @@ class UserSerializer(serializers.ModelSerializer[User]):
         return get_object_or_404(User, pk=instance.pk)
 
 
-def account_id_field(**options: Any) -> serializers.PrimaryKeyRelatedField[Account]:
-    return serializers.PrimaryKeyRelatedField(
-        queryset=Account.objects.all(), pk_field=WholeNumberField(), **options
-    )
+def account_id_field() -> PrimaryKeyRelatedField[Account]:
+    return PrimaryKeyRelatedField(queryset=Account.objects.all(), pk_field=WholeNumberField())
 
 
 class AccountIdsField(serializers.ManyRelatedField):
+    """The ids of accounts, which are looked up together and not one by one."""
+
+    max_length = 1000
+    default_error_messages = {
+        "max_length": "Ensure this field has no more than {max_length} elements.",
+        "does_not_exist": PrimaryKeyRelatedField.default_error_messages["does_not_exist"],
+    }
+
+    def get_value(self, dictionary: Any) -> Any:
+        # The base class takes a list that a form leaves out for one that was emptied.
+        return super().get_value(dictionary) if self.field_name in dictionary else empty
+
     def to_internal_value(self, data: Any) -> Iterable[Account]:
         # The base class takes whatever can be iterated, and so the keys of a JSON object.
         if not isinstance(data, list):
             self.fail("not_a_list", input_type=type(data).__name__)
-        return super().to_internal_value(data)
+        if len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        number = WholeNumberField()
+        ids = dict.fromkeys(number.run_validation(each) for each in data)
+        found = Account.objects.in_bulk(ids)
+        if unknown := ids.keys() - found.keys():
+            message = self.error_messages["does_not_exist"]
+            raise serializers.ValidationError(
+                [message.format(pk_value=id) for id in sorted(unknown)], code="does_not_exist"
+            )
+        return found.values()
 
 
 class ProfileSerializer(serializers.ModelSerializer[Profile]):

@@ -42,6 +42,22 @@ def test_a_balance_is_a_whole_number_from_0(boss, balance):
     assert Account.objects.count() == 0
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_a_balance_that_a_form_leaves_blank_is_refused(boss, alice, method):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    edited = boss.request(
+        method, f"/api/accounts/{alice.account.pk}/", "currency=USD&balance=", **form
+    )
+    opened = boss.post("/api/accounts/", "currency=USD&balance=", **form)
+
+    for response in edited, opened:
+        assert response.status_code == 400
+        assert response.json() == {"balance": ["A valid integer is required."]}
+    assert alice.balance == 1_000_000
+    assert Account.objects.count() == 1
+
+
 def test_a_balance_may_fill_its_column(boss):
     assert boss.post("/api/accounts/", {"currency": "USD", "balance": MAX}).status_code == 201
     assert Account.objects.get().balance == MAX

@@ -99,6 +99,23 @@ def test_every_origin_must_be_the_users(alice, bob):
     response = alice.post(PATH, {"transfers": items})
 
     assert response.status_code == 403
+    assert response.json() == {
+        "index": 1,
+        "detail": "You can only send from your own accounts.",
+        "code": "permission_denied",
+    }
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
+def test_the_first_strange_origin_is_named_whether_it_exists_or_not(alice, bob):
+    own, strange = item(alice.account, bob.account, 1), item(bob.account, alice.account, 1)
+    unknown = {**strange, "origin": bob.account.pk + 1000}
+
+    for wrong in strange, unknown:
+        response = alice.post(PATH, {"transfers": [own, own, wrong, own, strange]})
+        assert (response.status_code, response.json()["index"]) == (403, 2)
+    single = alice.post("/api/transfers/", strange)
+    assert (single.status_code, sorted(single.json())) == (403, ["code", "detail"])
     assert (alice.balance, bob.balance) == (1_000_000, 0)
 
 

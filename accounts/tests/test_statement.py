@@ -204,6 +204,15 @@ def test_an_error_is_json_even_where_csv_was_asked_for(alice, history):
     assert list(response.json()) == ["to"]
 
 
+@pytest.mark.parametrize("query", ["limit=1", "limit=abc", "cursor=zzz"])
+def test_csv_has_no_pages(alice, history, query):
+    path, name = f"/api/accounts/{history.pk}/statement/?{query}", query.partition("=")[0]
+
+    for response in alice.get(f"{path}&format=csv"), alice.get(path, accept="text/csv"):
+        assert response.status_code == 400
+        assert response.json() == {name: ["CSV comes without pages."]}
+
+
 @pytest.mark.parametrize("name", ["from", "to", "at"])
 @pytest.mark.parametrize(
     "value", ["", "yesterday", "2026-13-01", "1", "%00", "0001-01-01T00:00:00%2B14:00"]
@@ -222,6 +231,21 @@ def test_a_period_does_not_end_before_it_starts(alice):
 
     assert response.status_code == 400
     assert list(response.json()) == ["to"]
+
+
+@pytest.mark.parametrize("format", ["json", "csv"])
+def test_a_period_that_begins_in_the_future_is_empty(alice, history, format):
+    response = alice.get(path_of(history, **{"from": "2999-01-01"}, format=format))
+
+    assert response.status_code == 200
+    if format == "csv":
+        [_, total] = read_csv(response)
+        assert total == ["total", "2999-01-01T00:00:00Z", "", "", "", "", "0", "7"]
+        return
+    statement = response.json()
+    assert statement["from"] == statement["to"] == "2999-01-01T00:00:00Z"
+    assert statement["entries"] == []
+    assert (statement["opening_balance"], statement["closing_balance"]) == (7, 7)
 
 
 def test_the_balance_at_a_moment(alice, history):

@@ -81,6 +81,24 @@ def test_a_bad_token_is_401(alice, anyone, header):
     assert set(response.json()) >= {"code", "detail"}
 
 
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ("", "not_authenticated"),
+        ("Basic YWxpY2U6YWxpY2U=", "not_authenticated"),
+        ("Token x", "not_authenticated"),
+        ("bearer x", "not_authenticated"),
+        ("Bearer", "bad_authorization_header"),
+        ("Bearer a b", "bad_authorization_header"),
+        ("Bearer x", "token_not_valid"),
+    ],
+)
+def test_the_code_tells_what_is_wrong_with_the_header(db, anyone, header, code):
+    response = anyone.get("/api/accounts/", headers={"Authorization": header})
+
+    assert (response.status_code, response.json()["code"]) == (401, code)
+
+
 def test_the_entry_points_are_shown_to_everybody(anyone):
     response = anyone.get("/api/")
 

@@ -111,8 +111,13 @@ def world(boss, alice, bob):
         b'{"balance": ' + b"9" * 5000 + b"}",
         b'{"balance": NaN}',
         b'{"balance": -Infinity}',
+        b'{"balance": 1, "balance": 1}',
+        b'{"other": [{"a": 1, "\\u0061": 2}]}',
     ],
-    ids=["cut", "nul", "utf16", "deep", "deep_value", "digits", "nan", "infinity"],
+    ids=[
+        *["cut", "nul", "utf16", "deep", "deep_value", "digits", "nan", "infinity"],
+        *["repeated", "repeated_within"],
+    ],
 )
 def test_what_is_not_json_is_400(world, body):
     answers = {endpoint: world.send(endpoint, body) for endpoint in WRITES}
@@ -121,6 +126,23 @@ def test_what_is_not_json_is_400(world, body):
         endpoint: (answer.status_code, answer.json()["code"])
         for endpoint, answer in answers.items()
     } == dict.fromkeys(WRITES, (400, "parse_error"))
+    world.assert_unchanged()
+
+
+@pytest.mark.parametrize(
+    ("balance", "said"),
+    [
+        ('1, "balance": 2', 'the name "balance" is given more than once'),
+        ("9" * 5000, "a number has too many digits"),
+        ("-" + "9" * 5000, "a number has too many digits"),
+    ],
+    ids=["repeated", "digits", "negative"],
+)
+def test_json_that_cannot_be_read_is_told_in_our_words(world, balance, said):
+    response = world.send("POST /api/accounts/", f'{{"currency": "USD", "balance": {balance}}}')
+
+    assert response.status_code == 400
+    assert response.json() == {"detail": f"JSON parse error - {said}", "code": "parse_error"}
     world.assert_unchanged()
 
 
@@ -241,4 +263,4 @@ def test_an_error_of_ours_is_500_in_json_and_tells_nothing(boss, monkeypatch):
 
 def test_what_no_client_asked_for_is_not_served(boss):
     assert boss.get("/api/users/", Accept="text/html").status_code == 406
-    assert boss.get("/api/users/?format=xml").status_code == 404
+    assert boss.get("/api/users/?format=xml").status_code == 400

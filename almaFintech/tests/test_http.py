@@ -158,9 +158,37 @@ def test_there_are_no_pages_in_production(at, path):
 
     assert (refused.status_code, refused["Content-Type"]) == (406, "application/json")
     assert refused.json()["code"] == "not_acceptable"
-    assert at(method, f"{path}?format=api", {}).status_code == 404
+    assert at(method, f"{path}?format=api", {}).status_code == 400
     # Whoever takes anything as well gets JSON.
     assert at("OPTIONS", path, Accept="text/html, */*")["Content-Type"] == "application/json"
+
+
+@every_path
+@pytest.mark.parametrize("format", ["xml", "JSON", "CSV", "", "html", "json%00"])
+def test_a_format_that_is_not_offered_is_named(at, path, format):
+    offered = "json, csv" if "statement" in path else "json"
+
+    for method in PATHS[path]:
+        refused = at(method, f"{path}?format={format}", {})
+
+        assert (refused.status_code, refused["Content-Type"]) == (400, "application/json")
+        assert refused.json() == {"format": [f"One of these is required: {offered}."]}
+
+
+@pytest.mark.parametrize("path", [path for path, methods in PATHS.items() if "GET" in methods])
+def test_every_path_knows_json(at, path):
+    named, plain = at("GET", f"{path}?format=json"), at("GET", path)
+
+    assert (named.status_code, named["Content-Type"]) == (200, "application/json")
+    assert len(named.json()) == len(plain.json()) > 0
+
+
+@pytest.mark.parametrize("query", ["?nothing=1", "?limit=1"])
+def test_the_entry_points_know_no_parameters(at, query):
+    response = at("GET", query)
+
+    assert response.status_code == 400
+    assert list(response.json().values()) == [["This parameter is not known here."]]
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if "statement" not in path])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import jsonschema_rs
 import pytest
@@ -111,6 +112,22 @@ def test_every_body_has_an_example_that_is_as_described():
     assert seen > 300
 
 
+def test_a_transfer_whose_accounts_were_deleted_is_as_described(alice, bob, boss):
+    transfer = alice.send(bob.account, 5).json()
+    for person in alice, bob:
+        boss.delete(f"/api/accounts/{person.account.pk}/")
+    components = {"components": document()["components"]}
+    schemas = components["components"]["schemas"]
+
+    shown = boss.get(f"/api/transfers/{transfer['id']}/").json()
+
+    assert (shown["origin"], shown["destination"]) == (None, None)
+    jsonschema_rs.validate({**schemas["Transfer"], **components}, shown)
+    # A request must name them all the same.
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate({**schemas["TransferRequest"], **components}, shown)
+
+
 def test_the_examples_of_errors_name_every_code():
     shown = {
         example["value"]["code"]
@@ -150,6 +167,57 @@ def test_headers_are_described(operation, status, header):
     assert header in resolved(found["responses"][status])["headers"]
 
 
+def examples_of(parameter: dict[str, Any]) -> list[Any]:
+    several = [example["value"] for example in parameter.get("examples", {}).values()]
+    return several or [parameter["example"]]
+
+
+def test_every_parameter_has_examples_that_are_as_described():
+    components = {"components": document()["components"]}
+    seen = set()
+
+    for _, path, operation in operations():
+        for parameter in operation.get("parameters", ()):
+            for example in examples_of(parameter):
+                jsonschema_rs.validate({**parameter["schema"], **components}, example)
+            seen.add((path, parameter["name"]))
+
+    assert len(seen) > 50
+
+
+def test_every_example_of_a_query_is_answered(boss, alice, bob):
+    transfer = alice.send(bob.account, 1).json()["id"]
+    paths = {"/api/transfers/{id}/": transfer, "/api/users/{id}/": alice.user.pk}
+    asked = 0
+
+    for method, path, operation in operations():
+        there = path.format(id=paths.get(path, alice.account.pk), user_id=alice.user.pk)
+        for parameter in operation.get("parameters", ()):
+            if method == "get" and parameter["in"] == "query":
+                for example in examples_of(parameter):
+                    text = str(example).lower() if isinstance(example, bool) else example
+                    answer = boss.get(f"{there}?{urlencode({parameter['name']: text})}")
+                    assert answer.status_code == 200, (path, parameter["name"])
+                    asked += 1
+
+    assert asked > 40
+
+
+def test_the_example_of_a_link_leads_to_a_page_of_its_list(boss, alice):
+    shown = {
+        path: operation["responses"]["200"]["headers"]["Link"]["example"]
+        for method, path, operation in operations()
+        if method == "get" and "Link" in operation["responses"]["200"].get("headers", ())
+    }
+
+    assert len(shown) == 7
+    for path, link in shown.items():
+        start = re.escape(path.replace("{id}", "1"))
+        match = re.fullmatch(rf'<http://localhost:8000{start}(\?cursor=[\w%]+)>; rel="next"', link)
+        assert match, link
+        assert boss.get(path.format(id=alice.account.pk) + match[1]).status_code == 200, link
+
+
 def test_both_posts_of_transfers_take_an_idempotency_key():
     takers = {
         operation["operationId"]
@@ -167,6 +235,22 @@ def test_the_document_is_served_to_anybody(anyone):
     assert response.json()["openapi"] == "3.1.0"
     assert response.json()["paths"].keys() == document()["paths"].keys()
     assert anyone.get("/api/schema/")["Content-Type"].startswith("application/vnd.oai.openapi")
+
+
+@pytest.mark.parametrize("path", ["schema", "docs", "redoc"])
+def test_the_errors_of_the_documentation_are_json(anyone, path):
+    answers = [
+        anyone.post(f"/api/{path}/"),
+        anyone.get(f"/api/{path}/", headers={"Authorization": "Bearer garbage"}),
+        anyone.get(f"/api/{path}/?format=xml"),
+        anyone.get(f"/api/{path}/", headers={"Accept": "image/png"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [405, 401, 400, 406]
+    assert {answer["Content-Type"] for answer in answers} == {"application/json"}
+    codes = [answer.json().get("code") for answer in answers]
+    assert codes == ["method_not_allowed", "token_not_valid", None, "not_acceptable"]
+    assert list(answers[2].json()) == ["format"]
 
 
 @pytest.mark.parametrize("page", ["docs", "redoc"])

@@ -51,3 +51,16 @@ def test_an_id_that_nothing_has_is_404(boss, alice, bob, id):
         assert (answer.status_code, sorted(answer.json())) == (404, ["code", "detail"])
     counts = [model.objects.count() for model in (User, Account, Transfer)]
     assert counts == [3, 2, 1]
+
+
+@pytest.mark.parametrize("spelling", ["+{id}", "%20{id}", "{id}%20", "{id}.0", "{id}%0A", "%D9%A3"])
+def test_an_id_is_written_in_ascii_digits(boss, alice, spelling):
+    # The Arabic digit is a three.
+    account = Account.objects.create(id=3) if spelling == "%D9%A3" else alice.account
+    path = "/api/accounts/{}/"
+    assert boss.get(path.format(account.pk)).status_code == 200
+
+    for method in "GET", "PATCH", "DELETE":
+        answer = boss.request(method, path.format(spelling.format(id=account.pk)), {})
+        assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+    assert Account.objects.filter(pk=account.pk).exists()

@@ -67,6 +67,11 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         style = server.request("GET", "/static/admin/css/base.css")
         assert (style.status, style.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
         assert b"--primary" in style.body
+        # What gunicorn cannot read, it answers by itself.
+        long = [server.request("GET", f"/api/?{'x' * 5000}")]
+        long += [server.request("GET", "/api/", X_Long="x" * 9000)]
+        assert [answer.status for answer in long] == [414, 431]
+        assert {answer.headers["Content-Type"] for answer in long} == {"text/html"}
         # One process and the two workers that are the default.
         assert len(children(server.process.pid)) == 2
 

@@ -56,11 +56,16 @@ def test_the_line_of_the_admin_names_its_user(boss, client, told):
     assert [line.user for line in told()] == [boss.user.pk]
 
 
-def test_what_a_path_holds_beside_ids_is_not_told(alice, told):
-    assert alice.get("/api/accounts/alice@wallet/").status_code == 404
+def test_what_a_path_holds_beside_ids_is_not_told(boss, client, told):
+    client.force_login(boss.user)
+    client.get("/admin/accounts/account/alice@wallet/change/")
+    client.get("/api/accounts/alice@wallet/")
 
-    [line] = told()
-    assert (line.view, line.ids) == ("account-detail", {})
+    views = [(line.view, line.ids) for line in told()]
+    assert views == [
+        ("admin:accounts_account_change", {}),
+        ("almaFintech.views.no_such_path", {}),
+    ]
 
 
 def test_an_unknown_method_makes_no_time_series_of_its_own(alice, told):

@@ -1,8 +1,12 @@
 """Profiles, by the id of their user."""
 
+from urllib.parse import urlencode
+
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account
 from conftest import Person
@@ -77,12 +81,73 @@ def test_an_edit_leaves_alone_what_it_does_not_name(boss, alice, method):
     assert response.json() == shown(alice, **FIELDS | {"company": None})
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+@pytest.mark.parametrize("fields", [{}, {"company": "ACME"}])
+def test_a_form_leaves_alone_what_it_does_not_name(boss, alice, method, fields):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    response = boss.request(method, path(alice), urlencode(fields), **form)
+
+    assert response.status_code == 200
+    assert response.json() == shown(alice, **fields)
+    assert boss.get(path(alice)).json() == shown(alice, **fields)
+
+
+def test_a_form_names_every_account(boss, alice, spare):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    accounts = [alice.account.pk, spare.pk]
+
+    response = boss.post(path(alice), urlencode({"accounts": accounts}, doseq=True), **form)
+
+    assert response.json() == shown(alice, accounts=accounts)
+
+
 def test_accounts_can_be_emptied_and_repeated(boss, alice, spare):
     repeated = boss.patch(path(alice), {"accounts": [spare.pk, spare.pk]})
     emptied = boss.patch(path(alice), {"accounts": []})
 
     assert repeated.json()["accounts"] == [spare.pk]
     assert emptied.json()["accounts"] == []
+
+
+def test_the_accounts_are_looked_up_together(boss, alice):
+    accounts = Account.objects.bulk_create([Account(currency="USD") for _ in range(20)])
+
+    def cost(ids):
+        with CaptureQueriesContext(connection) as queries:
+            response = boss.patch(path(alice), {"accounts": ids})
+        assert response.json()["accounts"] == sorted(set(ids))
+        return len(queries)
+
+    ids = [account.pk for account in accounts]
+    boss.patch(path(alice), {"accounts": []})
+    few = cost(ids[:2])
+    boss.patch(path(alice), {"accounts": []})
+
+    assert cost(ids * 50) == few
+
+
+def test_accounts_that_are_unknown_are_named(boss, alice):
+    before = stored()
+    known, unknown = alice.account.pk, [alice.account.pk + 1000, alice.account.pk + 1001]
+
+    response = boss.patch(path(alice), {"accounts": [*reversed(unknown), known, *unknown]})
+
+    assert response.status_code == 400
+    assert response.json() == {
+        "accounts": [f'Invalid pk "{id}" - object does not exist.' for id in unknown]
+    }
+    assert stored() == before
+
+
+@pytest.mark.parametrize("ids", [[1] * 1001, [None], [True], [-1], ["a"], [10**30], [[1]], {}, 1])
+def test_what_is_no_list_of_at_most_a_thousand_ids_is_refused(boss, alice, ids):
+    before = stored()
+
+    response = boss.patch(path(alice), {"accounts": ids})
+
+    assert (response.status_code, list(response.json())) == (400, ["accounts"])
+    assert stored() == before
 
 
 @pytest.mark.parametrize(("method", "where"), [("POST", "/api/profiles/"), ("DELETE", None)])
