@@ -22,6 +22,7 @@ from accounts.serializers import (
     TransferSerializer,
     WholeNumberField,
 )
+from accounts.versions import PreconditionFailed
 from almaFintech.schema import JSON, MOMENT, WHOLE_NUMBER, operation, reference_to
 
 SENT = {"origin": 1, "destination": 2, "balance": 1_250_000, "reference": "rent"}
@@ -63,6 +64,21 @@ seq,date,kind,transfer,counterparty,reference,amount,balance_after\r
 2,2026-05-01T12:00:00Z,transfer,1,2,rent,-1250000,3750000\r
 total,2026-06-01T00:00:00Z,,,,,-1250000,3750000\r
 """
+VERSION = {
+    "ETag": {
+        "description": "The version of the account, for `If-Match`; absent with `at`.",
+        "schema": {"type": "string"},
+        "example": '"2"',
+    }
+}
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    {"type": "string", "pattern": r'^(\*|"[0-9]{1,19}")$'},
+    OpenApiParameter.HEADER,
+    description="The `ETag` with which the account was read: when anything has happened on it "
+    "since, the request is refused.",
+    examples=[OpenApiExample("A version", value='"2"')],
+)
 ANY_CURRENCY = {"type": "string", "pattern": "^[A-Z]{3}$"}
 RULES_OF_TRANSFERS = (
     ledger.AccountMissing,
@@ -72,7 +88,7 @@ RULES_OF_TRANSFERS = (
     ledger.BalanceOverflow,
 )
 RULES_OF_KEYS = (MalformedKey, KeyReused, KeyInFlight)
-RULES_OF_EDITS = (ledger.CurrencyFixed, ledger.BalanceChanged)
+RULES_OF_EDITS = (ledger.CurrencyFixed, PreconditionFailed)
 
 
 def moment(name: str, description: str) -> OpenApiParameter:
@@ -175,9 +191,12 @@ extend_schema_serializer(
 )(TransferSerializer)
 
 document_accounts = extend_schema_view(
-    update=operation(refusals=RULES_OF_EDITS),
-    partial_update=operation(refusals=RULES_OF_EDITS),
+    create=operation(headers=VERSION),
+    update=operation(refusals=RULES_OF_EDITS, parameters=[IF_MATCH], headers=VERSION),
+    partial_update=operation(refusals=RULES_OF_EDITS, parameters=[IF_MATCH], headers=VERSION),
+    destroy=operation(refusals=[PreconditionFailed], parameters=[IF_MATCH]),
     retrieve=operation(
+        headers=VERSION,
         responses=AccountAtSerializer,
         parameters=[moment("at", "The balance that the account had at this moment.")],
     ),

@@ -158,6 +158,7 @@ def operation(
     *,
     refusals: Iterable[type[Refusal]] = (),
     answers: dict[int, dict[str, str]] | None = None,
+    headers: dict[str, Any] | None = None,
     idempotent: bool = False,
     paged: bool = False,
     **options: Any,
@@ -165,13 +166,14 @@ def operation(
     """What an operation tells of itself beside what `Schema` derives: a decorator for its method.
 
     name: its operation id, unless the derived one will do. refusals: what the rules behind it
-    may refuse. answers: the errors of its own, by status and code. idempotent: whether it takes
-    an Idempotency-Key. paged: whether it has pages without being a list. `options` are those of
-    `extend_schema`.
+    may refuse. answers: the errors of its own, by status and code. headers: what comes with its
+    success. idempotent: whether it takes an Idempotency-Key. paged: whether it has pages without
+    being a list. `options` are those of `extend_schema`.
     """
     facts = {
         "x-refusals": tuple(refusals),
         "x-answers": answers or {},
+        "x-headers": headers or {},
         "x-idempotent": idempotent,
         "x-paged": paged,
     }
@@ -202,9 +204,9 @@ class Schema(AutoSchema):
             operation["parameters"] = operation.get("parameters", []) + [
                 page for page in pages if page["name"] in view.known_parameters()
             ]
-        headers = ({"Link": self._link()} if paged else {}) | (
-            {"Idempotent-Replayed": REPLAYED} if idempotent else {}
-        )
+        headers = operation.pop("x-headers", {})
+        headers |= {"Link": self._link()} if paged else {}
+        headers |= {"Idempotent-Replayed": REPLAYED} if idempotent else {}
         for status, success in operation["responses"].items():
             success["description"] = success["description"] or HTTPStatus(int(status)).phrase
             if headers:
@@ -410,6 +412,7 @@ def answer(
     descriptions = {
         400: "The request is not what it should be, or a rule refuses it. Nothing has changed.",
         409: "Something else happened meanwhile. Nothing has changed.",
+        412: "It is not as it was when it was read. Nothing has changed.",
         422: "The key belongs to another request. Nothing has changed.",
     }
     described = {

@@ -140,6 +140,7 @@ def test_the_examples_of_errors_name_every_code():
     # What is said of methods and paths that are not in the document, and what the ledger says to
     # a caller in Python alone: no request gets that far.
     assert codes - shown == {
+        "balance_changed",
         "method_not_allowed",
         "side_door",
         "transfer_missing",
