@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.db import connection
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
@@ -117,6 +117,14 @@ def bob(db) -> Person:
 @pytest.fixture
 def boss(db) -> Person:
     return Person.join("boss", is_staff=True)
+
+
+@pytest.fixture
+def staff(boss) -> Client:
+    """The browser of boss, who has logged in to the admin."""
+    client = Client()
+    client.force_login(boss.user)
+    return client
 
 
 @pytest.fixture

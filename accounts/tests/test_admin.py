@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from django.db import OperationalError, connection
 from django.db.models import QuerySet
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts import ledger
 from accounts.currencies import in_units
 from accounts.models import Account, Entry, Transfer
 from almaFintech.admin import BoundedPaginator
+from almaFintech.tests.admin import act, form, messages
 
 MAX = 2**63 - 1
 ACCOUNTS = "/admin/accounts/account/"
@@ -20,29 +20,9 @@ TRANSFERS = "/admin/accounts/transfer/"
 AUTOCOMPLETE = "/admin/autocomplete/?app_label=accounts&model_name=transfer&field_name=origin&term="
 
 
-@pytest.fixture
-def staff(boss):
-    client = Client()
-    client.force_login(boss.user)
-    return client
-
-
-def messages(response):
-    return [str(message) for message in response.context["messages"]]
-
-
-def form(response):
-    return response.context["adminform"].form
-
-
 def send(staff, origin, destination, amount):
     data = {"origin": origin, "destination": destination, "balance": amount}
     return staff.post(f"{TRANSFERS}add/", data, follow=True)
-
-
-def act(staff, path, action, *rows, **data):
-    data = {"action": action, "_selected_action": [row.pk for row in rows], **data}
-    return staff.post(path, data, follow=True)
 
 
 def booked(person, other, amount=1):

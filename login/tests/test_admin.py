@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework_simplejwt.tokens import RefreshToken
 
 from accounts.models import Account
+from almaFintech.tests.admin import act, form, messages, user_form
 from conftest import Person
 from login.models import Profile
 
@@ -30,34 +31,8 @@ PAGES = [
 ]
 
 
-@pytest.fixture
-def staff(boss):
-    client = Client()
-    client.force_login(boss.user)
-    return client
-
-
-def messages(response):
-    return [str(message) for message in response.context["messages"]]
-
-
 def listed(response):
     return [str(row) for row in response.context["cl"].result_list]
-
-
-def edit_of(user, **changes):
-    """Return what the change page of a user posts, with the profile inline."""
-    profile = user.profile
-    return {
-        "username": user.username,
-        "is_active": "on",
-        "profile-TOTAL_FORMS": 1,
-        "profile-INITIAL_FORMS": 1,
-        "profile-0-id": profile.pk,
-        "profile-0-user": user.pk,
-        "profile-0-accounts": [*profile.accounts.values_list("pk", flat=True)],
-        **changes,
-    }
 
 
 # --- Who gets in -------------------------------------------------------------------------
@@ -152,7 +127,7 @@ def test_a_username_that_is_taken_is_refused(staff, alice):
     response = staff.post(f"{USERS}add/", data)
 
     assert response.status_code == 200
-    assert [*response.context["adminform"].form.errors] == ["username"]
+    assert [*form(response).errors] == ["username"]
     assert User.objects.filter(username__iexact="alice").count() == 1
     assert not User.objects.get(username="alice").check_password(NEW_PASSWORD)
 
@@ -161,7 +136,7 @@ def test_a_username_taken_at_the_same_moment_is_a_message(staff, alice, bob, mon
     # The form finds the name free, and only the database knows better.
     monkeypatch.setattr(User, "validate_unique", lambda self, exclude=None: None)
     path = f"{USERS}{bob.user.pk}/change/"
-    response = staff.post(path, edit_of(bob.user, username="alice"), follow=True)
+    response = staff.post(path, user_form(bob.user, username="alice"), follow=True)
 
     assert messages(response) == ["Another request changed the same data at the same time."]
     assert sorted(User.objects.values_list("username", flat=True)) == ["alice", "bob", "boss"]
@@ -175,7 +150,7 @@ def test_a_user_is_edited_with_the_profile(staff, alice, bob):
     # Being staff is the only right there is, and no page suggests another.
     assert not names & {"groups", "user_permissions", "is_superuser"}
 
-    data = edit_of(
+    data = user_form(
         alice.user,
         first_name="Alice",
         is_staff="on",
@@ -223,7 +198,7 @@ def test_the_page_of_a_user_neither_shows_nor_takes_a_hash(staff, alice):
     path = f"{USERS}{alice.user.pk}/change/"
 
     assert before not in staff.get(path).content.decode()
-    staff.post(path, edit_of(alice.user, password="a plain text"))
+    staff.post(path, user_form(alice.user, password="a plain text"))
     assert User.objects.get(pk=alice.user.pk).password == before
 
 
@@ -239,9 +214,7 @@ def test_a_user_is_deleted_with_the_profile(staff, alice):
 
 
 def test_users_are_deleted_in_bulk(staff, alice, bob):
-    selected = [alice.user.pk, bob.user.pk]
-    data = {"action": "delete_selected", "_selected_action": selected, "post": "yes"}
-    response = staff.post(USERS, data, follow=True)
+    response = act(staff, USERS, "delete_selected", alice.user, bob.user, post="yes")
 
     assert messages(response) == ["Successfully deleted 2 users."]
     assert [*User.objects.values_list("username", flat=True)] == ["boss"]
@@ -266,8 +239,7 @@ def test_a_profile_is_neither_added_nor_deleted(staff, alice):
 
     assert staff.get(f"{PROFILES}add/").status_code == 403
     assert staff.post(f"{PROFILES}{profile.pk}/delete/", {"post": "yes"}).status_code == 403
-    data = {"action": "delete_selected", "_selected_action": [profile.pk], "post": "yes"}
-    staff.post(PROFILES, data)
+    act(staff, PROFILES, "delete_selected", profile, post="yes")
     assert Profile.objects.filter(pk=profile.pk).exists()
 
 
