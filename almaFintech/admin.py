@@ -1,7 +1,8 @@
 """What the admin pages of all models share."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, cast
 
@@ -42,11 +43,25 @@ class BoundedPaginator(Paginator):
         return rows.order_by()[: self.most].count()
 
 
+@contextmanager
+def senseless_lookups_refused() -> Iterator[None]:
+    """Let Django treat as senseless also a lookup that it takes and the database does not.
+
+    It catches a month 13, but not a year that has no next one, nor a number beyond 64 bits: those
+    fail where the filters are made or, in a lookup that no filter has, where the rows are counted.
+    """
+    try:
+        yield
+    except (LookupError, OverflowError, ValueError) as error:
+        raise IncorrectLookupParameters(error) from error
+
+
 class BoundedList(ChangeList):
     """A list that says when it ends before its rows do."""
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        with senseless_lookups_refused():
+            super().get_results(request)
         if self.result_count >= BoundedPaginator.most:
             listed = (
                 f"The pages end after {BoundedPaginator.most} rows: search and filter for more."
@@ -54,11 +69,8 @@ class BoundedList(ChangeList):
             self.search_help_text = f"{self.search_help_text}. {listed}"
 
     def get_filters(self, request: HttpRequest) -> Any:
-        try:
+        with senseless_lookups_refused():
             return super().get_filters(request)
-        except (ValueError, OverflowError) as error:
-            # Django catches a month 13, but not a year that has no next one.
-            raise IncorrectLookupParameters(error) from error
 
 
 def is_number(text: str) -> bool:

@@ -17,6 +17,7 @@ from almaFintech.tests.admin import act, form, messages
 MAX = 2**63 - 1
 ACCOUNTS = "/admin/accounts/account/"
 TRANSFERS = "/admin/accounts/transfer/"
+ENTRIES = "/admin/accounts/entry/"
 AUTOCOMPLETE = "/admin/autocomplete/?app_label=accounts&model_name=transfer&field_name=origin&term="
 
 
@@ -463,6 +464,25 @@ def test_a_query_that_makes_no_sense_is_no_error(staff, alice, bob, query):
     assert staff.get(f"{TRANSFERS}?{query}", follow=True).status_code == 200
 
 
+@pytest.mark.parametrize("path", [ENTRIES, TRANSFERS, "/admin/audit/record/"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "date__year=-1",
+        "date__year=0",
+        f"date__year={'9' * 30}",
+        "date__year__gt=-1",
+        "date__iso_year=0",
+        "id__range=1",
+    ],
+)
+def test_a_lookup_of_what_cannot_be_leads_to_the_list(staff, path, query):
+    response = staff.get(f"{path}?{query}", follow=True)
+
+    assert response.redirect_chain == [(f"{path}?e=1", 302)]
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize("value", ["abc", "1.5", "%00", "-1", "9" * 30, "9" * 5000])
 @pytest.mark.parametrize("field", ["origin", "destination", "balance"])
 def test_a_link_to_the_form_may_carry_anything(staff, alice, field, value):
@@ -634,18 +654,17 @@ def test_a_reference_is_found(staff, alice, bob):
 
 def test_entries_are_listed_and_not_changed(staff, alice, bob):
     booked(alice, bob, 300_000)
-    path = "/admin/accounts/entry/"
     entry = Entry.objects.of(alice.account.pk).last()
 
-    found = staff.get(f"{path}?q={alice.account.pk}")
-    page = staff.get(f"{path}{entry.pk}/change/")
+    found = staff.get(f"{ENTRIES}?q={alice.account.pk}")
+    page = staff.get(f"{ENTRIES}{entry.pk}/change/")
 
     assert len(listed(found)) == 2
     assert "-0.30\N{NO-BREAK SPACE}USD" in found.content.decode()
     assert bytes(entry.digest).hex() in page.content.decode()
-    assert staff.post(f"{path}{entry.pk}/change/", {"reason": "x"}).status_code == 403
-    assert staff.post(f"{path}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert staff.get(f"{path}add/").status_code == 403
+    assert staff.post(f"{ENTRIES}{entry.pk}/change/", {"reason": "x"}).status_code == 403
+    assert staff.post(f"{ENTRIES}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert staff.get(f"{ENTRIES}add/").status_code == 403
     assert "delete_selected" not in found.content.decode()
 
 
@@ -654,7 +673,7 @@ def test_the_page_of_an_entry_of_a_deleted_account_opens(staff, alice):
     alice.account.delete()
     entry = Entry.objects.of(number).last()
 
-    page = staff.get(f"/admin/accounts/entry/{entry.pk}/change/")
+    page = staff.get(f"{ENTRIES}{entry.pk}/change/")
 
     assert page.status_code == 200
-    assert staff.get("/admin/accounts/entry/").status_code == 200
+    assert staff.get(ENTRIES).status_code == 200
