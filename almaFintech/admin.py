@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, ActionForm
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
@@ -67,6 +68,11 @@ class BoundedList(ChangeList):
                 f"The pages end after {BoundedPaginator.most} rows: search and filter for more."
             )
             self.search_help_text = f"{self.search_help_text}. {listed}"
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        rows = super().get_queryset(request, *args, **kwargs)
+        # Django takes a search for a NUL as none, and an action would then be on every row.
+        return rows if self.search_form_class(request.GET).is_valid() else rows.none()
 
     def get_filters(self, request: HttpRequest) -> Any:
         with senseless_lookups_refused():
@@ -140,11 +146,28 @@ class WalletAdmin(admin.ModelAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        whole_list = request.POST.get("select_across", "0") != "0"
-        if whole_list and queryset[: MOST_AT_ONCE + 1].count() > MOST_AT_ONCE:
-            messages.error(request, f"Select at most {MOST_AT_ONCE} at once. Nothing was changed.")
+        fault = self._fault_of_selection(request, queryset)
+        if fault:
+            messages.error(request, f"{fault} Nothing was changed.")
             return None
         return super().response_action(request, queryset, *args, **kwargs)
+
+    def _fault_of_selection(self, request: HttpRequest, listed: QuerySet[Any]) -> str:
+        """Say why an action cannot be on the selected ones of the listed rows; "" when it can."""
+        # Read as Django's form of the actions reads it, or it might act on what was not looked at.
+        across = ActionForm.base_fields["select_across"]
+        if across.clean(request.POST.get("select_across")):
+            rows = listed[: MOST_AT_ONCE + 1].count()
+            if rows > MOST_AT_ONCE:
+                return f"Select at most {MOST_AT_ONCE} at once."
+            return "" if rows else "The list is empty."
+        selected = set(request.POST.getlist(ACTION_CHECKBOX_NAME))
+        numbers = {int(text) for text in selected if is_number(text)}
+        # A row may have left the list since the page was opened, by a filter that it no longer
+        # meets. Who selected it would take an action on the others for one on all.
+        if len(numbers) < len(selected) or listed.filter(pk__in=numbers).count() < len(numbers):
+            return "Not all of what was selected is in the list: select again."
+        return ""
 
     def get_object(self, request: HttpRequest, *args: Any) -> Any:
         row = super().get_object(request, *args)

@@ -221,6 +221,21 @@ def test_users_are_deleted_in_bulk(staff, alice, bob):
     assert [*Profile.objects.values_list("user__username", flat=True)] == ["boss"]
 
 
+@pytest.mark.parametrize("number", ["abc", "\0", str(2**63 - 1), "9" * 30])
+def test_a_user_who_is_not_there_is_not_deleted(staff, alice, number):
+    response = act(staff, USERS, "delete_selected", alice.user, number, post="yes")
+
+    assert messages(response) == [
+        "Not all of what was selected is in the list: select again. Nothing was changed."
+    ]
+    assert User.objects.filter(username="alice").exists()
+
+
+@pytest.mark.parametrize("path", [USERS, PROFILES])
+def test_a_search_for_a_nul_finds_nobody(staff, alice, path):
+    assert listed(staff.get(f"{path}?q=%00")) == []
+
+
 # --- Profiles ----------------------------------------------------------------------------
 
 
