@@ -11,10 +11,16 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, ActionForm
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.admin.widgets import AutocompleteSelect
+from django.contrib.admin.widgets import (
+    AutocompleteMixin,
+    AutocompleteSelect,
+    AutocompleteSelectMultiple,
+)
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import DataError, IntegrityError
 from django.db.models import BigIntegerField, Model, Q, QuerySet
+from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import urlencode
 
@@ -84,11 +90,31 @@ def is_number(text: str) -> bool:
     return bool(re.fullmatch("[0-9]{1,19}", text)) and int(text) <= BigIntegerField.MAX_BIGINT
 
 
-class NumberSelect(AutocompleteSelect):
+class ShowsAnything(AutocompleteMixin):
     """An autocomplete field that can show any value again: Django's looks up even `abc`."""
 
     def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
         return super().optgroups(name, [text for text in value if is_number(text)], attr)
+
+
+class NumberSelect(ShowsAnything, AutocompleteSelect):
+    pass
+
+
+class NumberSelectMultiple(ShowsAnything, AutocompleteSelectMultiple):
+    pass
+
+
+class NumbersField(ModelMultipleChoiceField):
+    """Rows chosen by number, of which Django's field looks up even those beyond 64 bits."""
+
+    def clean(self, value: Any) -> Any:
+        for text in value or ():
+            if not is_number(text):
+                raise ValidationError(
+                    self.error_messages["invalid_choice"], "invalid_choice", {"value": text}
+                )
+        return super().clean(value)
 
 
 class WalletAdmin(admin.ModelAdmin):

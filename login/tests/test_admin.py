@@ -14,6 +14,7 @@ from almaFintech.tests.admin import act, form, messages, user_form
 from conftest import Person
 from login.models import Profile
 
+MAX = 2**63 - 1
 NEW_PASSWORD = "an even longer, quieter river"
 USERS = "/admin/auth/user/"
 PROFILES = "/admin/login/profile/"
@@ -221,7 +222,7 @@ def test_users_are_deleted_in_bulk(staff, alice, bob):
     assert [*Profile.objects.values_list("user__username", flat=True)] == ["boss"]
 
 
-@pytest.mark.parametrize("number", ["abc", "\0", str(2**63 - 1), "9" * 30])
+@pytest.mark.parametrize("number", ["abc", "\0", str(MAX), "9" * 30])
 def test_a_user_who_is_not_there_is_not_deleted(staff, alice, number):
     response = act(staff, USERS, "delete_selected", alice.user, number, post="yes")
 
@@ -266,6 +267,38 @@ def test_the_accounts_of_a_profile_are_not_chosen_from_a_list_of_all(staff, alic
     [select] = re.findall(r'<select name="(?:profile-0-)?accounts".*?</select>', html, re.S)
 
     assert re.findall(r'<option value="(\d+)"', select) == [str(alice.account.pk)]
+
+
+@pytest.mark.parametrize("number", ["abc", "\0", "", "-1", "1.5", str(MAX), "9" * 30, "9" * 5000])
+def test_an_account_that_is_not_there_is_an_error_of_the_form(staff, alice, number):
+    profile, accounts = alice.user.profile, [alice.account.pk, number]
+    user_page, profile_page = f"{USERS}{alice.user.pk}/change/", f"{PROFILES}{profile.pk}/change/"
+    data = user_form(alice.user, **{"profile-0-accounts": accounts, "profile-0-cuit": "20-1"})
+    with_inline = staff.post(user_page, data)
+    alone = staff.post(profile_page, {"accounts": accounts, "cuit": "20-1"})
+
+    [inline] = with_inline.context["inline_admin_formsets"]
+    for answer, errors in (
+        (with_inline, inline.formset.forms[0].errors),
+        (alone, form(alone).errors),
+    ):
+        assert (answer.status_code, [*errors]) == (200, ["accounts"])
+        # What can be is chosen still.
+        assert f'<option value="{alice.account.pk}" selected>' in answer.content.decode()
+    profile.refresh_from_db()
+    assert (profile.cuit, [*profile.accounts.all()]) == (None, [alice.account])
+
+
+@pytest.mark.parametrize("page", ["user", "profile"])
+def test_a_profile_may_be_left_without_accounts(staff, alice, page):
+    pages = {
+        "user": (f"{USERS}{alice.user.pk}", user_form(alice.user, **{"profile-0-accounts": []})),
+        "profile": (f"{PROFILES}{alice.user.profile.pk}", {"cuit": ""}),
+    }
+    path, data = pages[page]
+
+    assert staff.post(f"{path}/change/", data).status_code == 302
+    assert not alice.user.profile.accounts.exists()
 
 
 # --- Lists -------------------------------------------------------------------------------
