@@ -46,7 +46,8 @@ class CurrencyFilter(admin.SimpleListFilter):
     title = parameter_name = "currency"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(code, code) for code in currencies_in_use(Account.objects.all())]
+        rows = model_admin.get_queryset(request)
+        return [(code, code) for code in currencies_in_use(rows)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(currency=self.value()) if self.value() else queryset
