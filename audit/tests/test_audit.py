@@ -225,6 +225,14 @@ def test_cancellations(boss, alice, bob, staff, recorded):
     ]
 
 
+def test_a_transfer_that_staff_makes_is_in_the_ledger_alone(boss, alice, bob, staff, recorded):
+    form = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 10}
+    assert staff.post(f"{TRANSFERS}add/", form).status_code == 302
+
+    assert Transfer.objects.get().created_by_id == boss.user.pk
+    assert recorded() == []
+
+
 def test_what_users_do_with_their_money_is_in_the_ledger_alone(alice, bob, recorded):
     transfer = alice.send(bob.account, 10).json()["id"]
     assert bob.cancel(transfer).status_code == 204
