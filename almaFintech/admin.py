@@ -153,12 +153,18 @@ class WalletAdmin(admin.ModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        # What was typed comes back in the query, from which an add page fills its form.
-        names = [] if object_id else flatten_fieldsets(self.get_fieldsets(request))
-        typed = {name: request.POST.get(name, "") for name in names if "password" not in name}
-        again = f"{request.path}?{urlencode(typed)}"
+        again = request.path if object_id else self.filled_form(request)
         view = super().changeform_view
         return self._answer(request, again, lambda: view(request, object_id, *args, **kwargs))
+
+    def filled_form(self, request: HttpRequest, **changes: str) -> str:
+        """The address of an add page with what was typed and `changes` to it.
+
+        The page fills its form from the query.
+        """
+        names = flatten_fieldsets(self.get_fieldsets(request))
+        typed = {name: request.POST.get(name, "") for name in names if "password" not in name}
+        return f"{request.path}?{urlencode({**typed, **changes})}"
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         view = super().delete_view

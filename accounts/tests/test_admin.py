@@ -4,15 +4,19 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import OperationalError, connection
 from django.db.models import QuerySet
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts import ledger
 from accounts.currencies import in_units
-from accounts.models import Account, Entry, Transfer
+from accounts.models import Account, Entry, IdempotencyKey, Transfer
+from accounts.tests.test_races import at_once
 from almaFintech.admin import BoundedPaginator
 from almaFintech.tests.admin import act, form, messages
+from conftest import Person, needs_row_locks
 
 MAX = 2**63 - 1
 ACCOUNTS = "/admin/accounts/account/"
@@ -21,9 +25,13 @@ ENTRIES = "/admin/accounts/entry/"
 AUTOCOMPLETE = "/admin/autocomplete/?app_label=accounts&model_name=transfer&field_name=origin&term="
 
 
-def send(staff, origin, destination, amount):
-    data = {"origin": origin, "destination": destination, "balance": amount}
-    return staff.post(f"{TRANSFERS}add/", data, follow=True)
+def send(staff, origin, destination, amount, key="", **buttons):
+    data = {"origin": origin, "destination": destination, "balance": amount} | buttons
+    return staff.post(f"{TRANSFERS}add/", data | {"idempotency_key": key}, follow=True)
+
+
+def key_of(page):
+    return form(page)["idempotency_key"].value()
 
 
 def booked(person, other, amount=1):
@@ -190,7 +198,7 @@ def test_a_transfer_moves_the_money(staff, alice, bob):
 
 
 def test_an_overdraft_is_a_message_and_keeps_what_was_typed(staff, alice, bob):
-    response = send(staff, alice.account.pk, bob.account.pk, 1_000_001)
+    response = send(staff, alice.account.pk, bob.account.pk, 1_000_001, key="k1")
 
     assert messages(response) == ["Origin account has insufficient funds"]
     typed = {name: str(form(response)[name].value()) for name in form(response).fields}
@@ -199,6 +207,7 @@ def test_an_overdraft_is_a_message_and_keeps_what_was_typed(staff, alice, bob):
         "destination": str(bob.account.pk),
         "balance": "1000001",
         "reference": "",
+        "idempotency_key": "k1",
     }
     assert (alice.balance, bob.balance) == (1_000_000, 0)
     assert not Transfer.objects.exists()
@@ -265,6 +274,146 @@ def test_an_account_deleted_meanwhile_is_a_message(staff, alice, bob, monkeypatc
     assert messages(response) == ["Destination account does not exist"]
     assert alice.balance == 1_000_000
     assert not Transfer.objects.exists()
+
+
+# --- A form that is sent again -----------------------------------------------------------
+
+
+def test_every_form_has_a_key_of_its_own(staff):
+    pages = [staff.get(f"{TRANSFERS}add/{query}") for query in ("", "?idempotency_key=a%00", "")]
+    keys = {key_of(page) for page in pages}
+
+    assert len(keys) == 3
+    for page in pages:
+        hidden = f'<input type="hidden" name="idempotency_key" value="{key_of(page)}"'
+        assert hidden in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("button", "end"), [("_save", TRANSFERS), ("_addanother", f"{TRANSFERS}add/")]
+)
+def test_a_form_sent_twice_is_booked_once(staff, alice, bob, button, end):
+    key = key_of(staff.get(f"{TRANSFERS}add/"))
+    sent = (alice.account.pk, bob.account.pk, 600_000, key)
+    first = send(staff, *sent, **{button: "1"})
+    # The money that is left would not do for another one.
+    again = send(staff, *sent, **{button: "1"})
+
+    transfer = Transfer.objects.get()
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+    assert first.redirect_chain == again.redirect_chain == [(end, 302)]
+    assert "was added successfully" in messages(first)[0]
+    assert messages(again) == [
+        f"This form has already booked transfer {transfer.pk}, and did not book it again."
+    ]
+    assert LogEntry.objects.count() == 1
+
+
+def test_a_form_without_a_key_is_booked_each_time(staff, alice, bob):
+    for _ in range(2):
+        send(staff, alice.account.pk, bob.account.pk, 300_000)
+
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+    assert not IdempotencyKey.objects.exists()
+
+
+@pytest.mark.parametrize("amount", [1_000_001, "abc"])
+def test_a_form_that_was_refused_can_be_corrected(staff, alice, bob, amount):
+    refused = send(staff, alice.account.pk, bob.account.pk, amount, key="k1")
+    assert key_of(refused) == "k1"
+    assert not IdempotencyKey.objects.exists()
+
+    for _ in range(2):
+        send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1")
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_a_form_that_was_booked_and_then_changed_is_another_one(staff, alice, bob):
+    send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1")
+    changed = send(staff, alice.account.pk, bob.account.pk, 200_000, key="k1")
+
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+    assert messages(changed) == [
+        "This form has already booked another transfer, and nothing was booked now. "
+        "Save it again to book what it shows."
+    ]
+    assert form(changed)["balance"].value() == "200000"
+    assert key_of(changed) not in ("", "k1")
+    send(staff, alice.account.pk, bob.account.pk, 200_000, key=key_of(changed))
+    assert (alice.balance, bob.balance) == (500_000, 500_000)
+
+
+def test_a_key_of_the_api_is_not_for_a_form(staff, alice, bob, boss):
+    sent = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 300_000}
+    boss.post("/api/transfers/", sent, idempotency_key="k1")
+    response = send(staff, *sent.values(), key="k1")
+    assert messages(response)[0].startswith("This form has already booked another transfer")
+
+    send(staff, *sent.values(), key="k2")
+    assert boss.post("/api/transfers/", sent, idempotency_key="k2").status_code == 422
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+
+
+def test_a_key_of_a_form_belongs_to_its_user(staff, alice, bob):
+    other = Client()
+    other.force_login(Person.join("chief", is_staff=True).user)
+    for browser in (staff, other):
+        send(browser, alice.account.pk, bob.account.pk, 300_000, key="k1")
+
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "a b", "a\0", "k1\n", "é"])
+def test_a_key_that_no_form_has_books_nothing(staff, alice, bob, key):
+    response = send(staff, alice.account.pk, bob.account.pk, 300_000, key=key)
+
+    assert [*form(response).errors] == ["idempotency_key"]
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_form_whose_answer_was_lost_before_the_commit_is_free(staff, alice, bob, monkeypatch):
+    def fail(*args):
+        raise OperationalError("connection lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("accounts.idempotency.keep", fail)
+        assert send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1").status_code == 503
+    assert (alice.balance, IdempotencyKey.objects.count()) == (1_000_000, 0)
+
+    send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1")
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_a_form_sent_by_many_at_once_is_booked_once(boss, alice, bob):
+    ends = []
+
+    def save():
+        browser = Client()
+        browser.force_login(boss.user)
+        ends.append(send(browser, alice.account.pk, bob.account.pk, 100_000, key="k1"))
+        return ends[-1]
+
+    assert at_once(*[save] * 8) == [200] * 8
+    assert {tuple(end.redirect_chain) for end in ends} == {((TRANSFERS, 302),)}
+    # The contexts of the test client are those of all threads, so the pages themselves are read.
+    assert sum("was added successfully" in end.content.decode() for end in ends) == 1
+    assert sum("and did not book it again" in end.content.decode() for end in ends) == 7
+    assert (alice.balance, bob.balance) == (900_000, 100_000)
+
+
+def test_a_form_that_is_still_being_booked_comes_back_with_its_key(staff, alice, bob, monkeypatch):
+    def wait_in_vain(*args, **kwargs):
+        raise OperationalError(1205, "Lock wait timeout exceeded")
+
+    monkeypatch.setattr(IdempotencyKey, "save", wait_in_vain)
+    response = send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1")
+
+    assert messages(response) == ["This form is still being booked: save it again later."]
+    assert (key_of(response), form(response)["balance"].value()) == ("k1", "300000")
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
 
 
 # --- A booked transfer -------------------------------------------------------------------
