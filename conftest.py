@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.db import connection
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
@@ -125,6 +125,14 @@ def verified(transactional_db):
     """Whatever a test does, the ledger explains it afterwards."""
     yield
     assert list(Verification().run()) == []
+
+
+@pytest.fixture
+def staff(boss) -> Client:
+    """The browser of boss, who has logged in to the admin."""
+    client = Client()
+    client.force_login(boss.user)
+    return client
 
 
 @pytest.fixture

@@ -1,19 +1,23 @@
 """Accounts and transfers in the admin. Money moves by the same rules as through the API."""
 
+import json
+import re
+from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Max, Min, Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.timezone import localtime
 
-from accounts import ledger
+from accounts import idempotency, ledger
 from accounts.currencies import currencies_in_use, currency_choices, in_units
-from accounts.models import Account, Entry, Transfer, TransferQuerySet
+from accounts.models import Account, Entry, IdempotencyKey, Transfer, TransferQuerySet
 from accounts.permissions import acting_user
 from almaFintech.admin import NumberSelect, ReadOnlyAdmin, WalletAdmin
 from audit import trail
@@ -46,7 +50,8 @@ class CurrencyFilter(admin.SimpleListFilter):
     title = parameter_name = "currency"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(code, code) for code in currencies_in_use(Account.objects.all())]
+        rows = model_admin.get_queryset(request)
+        return [(code, code) for code in currencies_in_use(rows)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(currency=self.value()) if self.value() else queryset
@@ -164,6 +169,12 @@ class TransferForm(forms.ModelForm):
         labels = {"origin": "From", "destination": "To", "balance": "Amount in micro units"}
         help_texts = {"balance": MICRO_UNITS_HELP}
 
+    # A form is booked once, however often it is sent. One without a key, from before there were
+    # any, is booked each time, as is a request of the API without one.
+    idempotency_key = forms.RegexField(
+        rf"\A{idempotency.KEY}\Z", required=False, widget=forms.HiddenInput
+    )
+
     def clean(self) -> dict[str, Any] | None:
         data = super().clean() or {}
         if data.get("origin") and data.get("origin") == data.get("destination"):
@@ -193,7 +204,7 @@ class TransferAdmin(WalletAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Transfer | None = None) -> tuple[str, ...]:
         if obj is None:
-            return ("origin", "destination", "balance", "reference")
+            return ("origin", "destination", "balance", "reference", "idempotency_key")
         return (
             *("id", "date", "origin", "destination", "amount", "micro_units", "reference"),
             *("made_by", "state", "given_back_by", "cancelled_at"),
@@ -249,9 +260,64 @@ class TransferAdmin(WalletAdmin):
     def given_back_by(self, transfer: Transfer) -> str:
         return link_to("auth_user", transfer.cancelled_by_id)
 
-    def save_model(self, request: HttpRequest, obj: Transfer, form: Any, change: bool) -> None:
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        data: dict[str, Any] = super().get_changeform_initial_data(request)
+        # A form that was refused comes back with its key: it may yet be booked by a request that
+        # takes long. Every other form gets a new one.
+        if not re.fullmatch(idempotency.KEY, data.get("idempotency_key", "")):
+            data["idempotency_key"] = str(uuid4())
+        return data
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         obj.created_by = acting_user(request)
+        obj.claim = self._claimed(request, obj, form.cleaned_data["idempotency_key"])
         obj.save()
+
+    def _claimed(self, request: HttpRequest, transfer: Transfer, key: str) -> IdempotencyKey | None:
+        if not key:
+            return None
+        typed = [transfer.origin_id, transfer.destination_id, transfer.balance, transfer.reference]
+        asked = idempotency.fingerprint_of("POST", request.path, typed)
+        try:
+            return idempotency.claimed(acting_user(request), key, asked)
+        except idempotency.KeyInFlight as refusal:
+            refusal.message = "This form is still being booked: save it again later."
+            raise
+
+    def response_add(self, request: HttpRequest, obj: Any, *args: Any) -> HttpResponse:
+        response = super().response_add(request, obj, *args)
+        if obj.claim:
+            # Only a page in a window of its own, to which no page of ours leads, has no address.
+            page = response.get("Location", reverse("admin:accounts_transfer_changelist"))
+            answer = {"transfer": obj.pk, "page": page}
+            idempotency.keep(obj.claim, response.status_code, answer)
+        return response
+
+    def _answer(
+        self, request: HttpRequest, again: str, view: Callable[[], HttpResponse]
+    ) -> HttpResponse:
+        try:
+            return super()._answer(request, again, view)
+        except idempotency.KeyTaken as error:
+            taken = error
+        return super()._answer(request, again, lambda: self._answer_once_more(request, taken))
+
+    def _answer_once_more(
+        self, request: HttpRequest, taken: idempotency.KeyTaken
+    ) -> HttpResponseRedirect:
+        """Lead to where the form led when it was booked; but a changed form is another one."""
+        try:
+            kept = json.loads(taken.answer().body)
+        except idempotency.KeyReused:
+            messages.error(
+                request,
+                "This form has already booked another transfer, and nothing was booked now. "
+                "Save it again to book what it shows.",
+            )
+            return HttpResponseRedirect(self.filled_form(request, idempotency_key=""))
+        booked = f"This form has already booked transfer {kept['transfer']}"
+        messages.warning(request, f"{booked}, and did not book it again.")
+        return HttpResponseRedirect(kept["page"])
 
     @admin.display(description="State")
     def state(self, transfer: Transfer) -> str:

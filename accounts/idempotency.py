@@ -1,15 +1,18 @@
-"""Requests that are safe to repeat: the `Idempotency-Key` header.
+"""Requests that are safe to repeat, because they carry a key.
 
-The semantics are those of draft-ietf-httpapi-idempotency-key-header. The key is claimed by a row
-with a unique index, in the transaction that moves the money: both are committed or neither is.
-A second request with the key waits at that index until the first one has ended.
+The key is claimed by a row with a unique index, in the transaction that moves the money: both are
+committed or neither is. A second request with the key waits at that index until the first one has
+ended. The API takes the key from the `Idempotency-Key` header, with the semantics of
+draft-ietf-httpapi-idempotency-key-header.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError
 from rest_framework import status
 from rest_framework.request import Request
@@ -22,6 +25,7 @@ from almaFintech.transactions import is_lock_timeout, retried
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
+KEY = r"[\x21-\x7e]{1,255}"
 
 
 class MalformedKey(Refusal):
@@ -41,8 +45,62 @@ class KeyInFlight(Refusal):
     status_code = status.HTTP_409_CONFLICT
 
 
-class _Taken(Exception):
-    """Another request has claimed the key."""
+class KeyTaken(Exception):
+    """Another request has claimed the key, and the transaction of this one is to be rolled back."""
+
+    def __init__(self, claim: IdempotencyKey) -> None:
+        super().__init__()
+        self.claim = claim
+
+    def answer(self) -> IdempotencyKey:
+        """The claim with the answer that was kept. To be asked for after the roll-back.
+
+        Raises KeyReused or KeyInFlight.
+        """
+        claim = self.claim
+        kept = IdempotencyKey.objects.filter(user=claim.user, key_digest=claim.key_digest).first()
+        if kept is None:
+            # It expired between the two statements.
+            raise KeyInFlight
+        if kept.fingerprint != claim.fingerprint:
+            raise KeyReused
+        return kept
+
+
+def claimed(user: User, key: str, fingerprint: str) -> IdempotencyKey:
+    """Claim `key` for a request of `user`, before the money moves and in its transaction.
+
+    fingerprint: what was asked, see `fingerprint_of`.
+    Raises KeyTaken or KeyInFlight.
+    """
+    claim = IdempotencyKey(
+        user=user,
+        key=key,
+        key_digest=hashlib.sha256(key.encode()).hexdigest(),
+        fingerprint=fingerprint,
+    )
+    try:
+        claim.save(force_insert=True)
+    except IntegrityError as error:
+        raise KeyTaken(claim) from error
+    except OperationalError as error:
+        if is_lock_timeout(error):
+            raise KeyInFlight from error
+        raise
+    return claim
+
+
+def keep(claim: IdempotencyKey, status: int, body: Any) -> None:
+    """Keep the answer to the request that claimed a key, in the same transaction."""
+    claim.status = status
+    claim.body = json.dumps(body)
+    claim.save(update_fields=["status", "body"])
+
+
+def fingerprint_of(method: str, path: str, data: Any) -> str:
+    """SHA-256 of what was asked: method, path and the meaning of the body, not its spelling."""
+    body = json.dumps(data, sort_keys=True, default=str)
+    return hashlib.sha256("\n".join([method, path, body]).encode()).hexdigest()
 
 
 def once(request: Request, answer: Callable[[], Response]) -> Response:
@@ -54,50 +112,20 @@ def once(request: Request, answer: Callable[[], Response]) -> Response:
     key = request.headers.get(HEADER)
     if key is None:
         return answer()
-    if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+    if not re.fullmatch(KEY, key):
         raise MalformedKey
-    claim = IdempotencyKey(
-        user=acting_user(request),
-        key=key,
-        key_digest=hashlib.sha256(key.encode()).hexdigest(),
-        fingerprint=_fingerprint(request),
-    )
+    user = acting_user(request)
+    asked = fingerprint_of(request.method or "", request.path, request.data)
+
+    @retried
+    def first() -> Response:
+        claim = claimed(user, key, asked)
+        response = answer()
+        keep(claim, response.status_code, response.data)
+        return response
+
     try:
-        return _claimed(claim, answer)
-    except _Taken:
-        return _replay(claim)
-
-
-@retried
-def _claimed(claim: IdempotencyKey, answer: Callable[[], Response]) -> Response:
-    claim.pk = None
-    try:
-        claim.save(force_insert=True)
-    except IntegrityError as error:
-        raise _Taken from error
-    except OperationalError as error:
-        if is_lock_timeout(error):
-            raise KeyInFlight from error
-        raise
-    response = answer()
-    claim.status = response.status_code
-    claim.body = json.dumps(response.data)
-    claim.save(update_fields=["status", "body"])
-    return response
-
-
-def _replay(claim: IdempotencyKey) -> Response:
-    stored = IdempotencyKey.objects.filter(user=claim.user, key_digest=claim.key_digest).first()
-    if stored is None:
-        # It expired between the two statements.
-        raise KeyInFlight
-    if stored.fingerprint != claim.fingerprint:
-        raise KeyReused
-    return Response(json.loads(stored.body), stored.status, headers={REPLAYED: "true"})
-
-
-def _fingerprint(request: Request) -> str:
-    """SHA-256 of what was asked: method, path and the meaning of the body, not its spelling."""
-    body = json.dumps(request.data, sort_keys=True, default=str)
-    asked = "\n".join([request.method or "", request.path, body])
-    return hashlib.sha256(asked.encode()).hexdigest()
+        return first()
+    except KeyTaken as taken:
+        kept = taken.answer()
+    return Response(json.loads(kept.body), kept.status, headers={REPLAYED: "true"})

@@ -1,18 +1,26 @@
 """What the admin pages of all models share."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, ActionForm
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.admin.widgets import AutocompleteSelect
+from django.contrib.admin.widgets import (
+    AutocompleteMixin,
+    AutocompleteSelect,
+    AutocompleteSelectMultiple,
+)
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db import DataError, IntegrityError
 from django.db.models import BigIntegerField, Model, Q, QuerySet
+from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import urlencode
 
@@ -42,23 +50,39 @@ class BoundedPaginator(Paginator):
         return rows.order_by()[: self.most].count()
 
 
+@contextmanager
+def senseless_lookups_refused() -> Iterator[None]:
+    """Let Django treat as senseless also a lookup that it takes and the database does not.
+
+    It catches a month 13, but not a year that has no next one, nor a number beyond 64 bits: those
+    fail where the filters are made or, in a lookup that no filter has, where the rows are counted.
+    """
+    try:
+        yield
+    except (LookupError, OverflowError, ValueError) as error:
+        raise IncorrectLookupParameters(error) from error
+
+
 class BoundedList(ChangeList):
     """A list that says when it ends before its rows do."""
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        with senseless_lookups_refused():
+            super().get_results(request)
         if self.result_count >= BoundedPaginator.most:
             listed = (
                 f"The pages end after {BoundedPaginator.most} rows: search and filter for more."
             )
             self.search_help_text = f"{self.search_help_text}. {listed}"
 
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        rows = super().get_queryset(request, *args, **kwargs)
+        # Django takes a search for a NUL as none, and an action would then be on every row.
+        return rows if self.search_form_class(request.GET).is_valid() else rows.none()
+
     def get_filters(self, request: HttpRequest) -> Any:
-        try:
+        with senseless_lookups_refused():
             return super().get_filters(request)
-        except (ValueError, OverflowError) as error:
-            # Django catches a month 13, but not a year that has no next one.
-            raise IncorrectLookupParameters(error) from error
 
 
 def is_number(text: str) -> bool:
@@ -66,11 +90,31 @@ def is_number(text: str) -> bool:
     return bool(re.fullmatch("[0-9]{1,19}", text)) and int(text) <= BigIntegerField.MAX_BIGINT
 
 
-class NumberSelect(AutocompleteSelect):
+class ShowsAnything(AutocompleteMixin):
     """An autocomplete field that can show any value again: Django's looks up even `abc`."""
 
     def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
         return super().optgroups(name, [text for text in value if is_number(text)], attr)
+
+
+class NumberSelect(ShowsAnything, AutocompleteSelect):
+    pass
+
+
+class NumberSelectMultiple(ShowsAnything, AutocompleteSelectMultiple):
+    pass
+
+
+class NumbersField(ModelMultipleChoiceField):
+    """Rows chosen by number, of which Django's field looks up even those beyond 64 bits."""
+
+    def clean(self, value: Any) -> Any:
+        for text in value or ():
+            if not is_number(text):
+                raise ValidationError(
+                    self.error_messages["invalid_choice"], "invalid_choice", {"value": text}
+                )
+        return super().clean(value)
 
 
 class WalletAdmin(admin.ModelAdmin):
@@ -109,12 +153,18 @@ class WalletAdmin(admin.ModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        # What was typed comes back in the query, from which an add page fills its form.
-        names = [] if object_id else flatten_fieldsets(self.get_fieldsets(request))
-        typed = {name: request.POST.get(name, "") for name in names if "password" not in name}
-        again = f"{request.path}?{urlencode(typed)}"
+        again = request.path if object_id else self.filled_form(request)
         view = super().changeform_view
         return self._answer(request, again, lambda: view(request, object_id, *args, **kwargs))
+
+    def filled_form(self, request: HttpRequest, **changes: str) -> str:
+        """The address of an add page with what was typed and `changes` to it.
+
+        The page fills its form from the query.
+        """
+        names = flatten_fieldsets(self.get_fieldsets(request))
+        typed = {name: request.POST.get(name, "") for name in names if "password" not in name}
+        return f"{request.path}?{urlencode({**typed, **changes})}"
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         view = super().delete_view
@@ -128,11 +178,28 @@ class WalletAdmin(admin.ModelAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        whole_list = request.POST.get("select_across", "0") != "0"
-        if whole_list and queryset[: MOST_AT_ONCE + 1].count() > MOST_AT_ONCE:
-            messages.error(request, f"Select at most {MOST_AT_ONCE} at once. Nothing was changed.")
+        fault = self._fault_of_selection(request, queryset)
+        if fault:
+            messages.error(request, f"{fault} Nothing was changed.")
             return None
         return super().response_action(request, queryset, *args, **kwargs)
+
+    def _fault_of_selection(self, request: HttpRequest, listed: QuerySet[Any]) -> str:
+        """Say why an action cannot be on the selected ones of the listed rows; "" when it can."""
+        # Read as Django's form of the actions reads it, or it might act on what was not looked at.
+        across = ActionForm.base_fields["select_across"]
+        if across.clean(request.POST.get("select_across")):
+            rows = listed[: MOST_AT_ONCE + 1].count()
+            if rows > MOST_AT_ONCE:
+                return f"Select at most {MOST_AT_ONCE} at once."
+            return "" if rows else "The list is empty."
+        selected = set(request.POST.getlist(ACTION_CHECKBOX_NAME))
+        numbers = {int(text) for text in selected if is_number(text)}
+        # A row may have left the list since the page was opened, by a filter that it no longer
+        # meets. Who selected it would take an action on the others for one on all.
+        if len(numbers) < len(selected) or listed.filter(pk__in=numbers).count() < len(numbers):
+            return "Not all of what was selected is in the list: select again."
+        return ""
 
     def get_object(self, request: HttpRequest, *args: Any) -> Any:
         row = super().get_object(request, *args)

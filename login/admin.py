@@ -3,13 +3,15 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
+from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-from almaFintech.admin import WalletAdmin
+from almaFintech.admin import NumberSelectMultiple, NumbersField, WalletAdmin
 from login.models import Profile
 
 # Being staff is the only right there is, so groups would promise what they do not do; and a
@@ -17,9 +19,19 @@ from login.models import Profile
 admin.site.unregister([Group, User, OutstandingToken, BlacklistedToken])
 
 
-class ProfileInline(admin.StackedInline):
+class ChoosesAccounts(BaseModelAdmin):
+    """Pages on which the accounts of a profile are chosen, not from a list of all."""
+
+    def formfield_for_manytomany(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> ModelMultipleChoiceField | None:
+        kwargs["widget"] = NumberSelectMultiple(db_field, self.admin_site)
+        kwargs["form_class"] = NumbersField
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+
+class ProfileInline(ChoosesAccounts, admin.StackedInline):
     model = Profile
-    autocomplete_fields = ("accounts",)
     can_delete = False
 
 
@@ -57,13 +69,12 @@ class UserAdmin(WalletAdmin, DjangoUserAdmin):
 
 
 @admin.register(Profile)
-class ProfileAdmin(WalletAdmin):
+class ProfileAdmin(ChoosesAccounts, WalletAdmin):
     list_display = ("user", "cuit", "phone", "company")
     ordering = ("user_id",)
     sortable_by = ("user",)
     search_fields = ("user__username", "cuit", "company")
     search_help_text = "Part of the username, the CUIT or the company"
-    autocomplete_fields = ("accounts",)
     fields = ("user", "cuit", "phone", "company", "accounts")
     readonly_fields = ("user",)
 

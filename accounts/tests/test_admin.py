@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import OperationalError, connection
 from django.db.models import QuerySet
 from django.test import Client
@@ -11,38 +12,26 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import ledger
 from accounts.currencies import in_units
-from accounts.models import Account, Entry, Transfer
+from accounts.models import Account, Entry, IdempotencyKey, Transfer
+from accounts.tests.test_races import at_once
 from almaFintech.admin import BoundedPaginator
+from almaFintech.tests.admin import act, form, messages
+from conftest import Person, needs_row_locks
 
 MAX = 2**63 - 1
 ACCOUNTS = "/admin/accounts/account/"
 TRANSFERS = "/admin/accounts/transfer/"
+ENTRIES = "/admin/accounts/entry/"
 AUTOCOMPLETE = "/admin/autocomplete/?app_label=accounts&model_name=transfer&field_name=origin&term="
 
 
-@pytest.fixture
-def staff(boss):
-    client = Client()
-    client.force_login(boss.user)
-    return client
+def send(staff, origin, destination, amount, key="", **buttons):
+    data = {"origin": origin, "destination": destination, "balance": amount} | buttons
+    return staff.post(f"{TRANSFERS}add/", data | {"idempotency_key": key}, follow=True)
 
 
-def messages(response):
-    return [str(message) for message in response.context["messages"]]
-
-
-def form(response):
-    return response.context["adminform"].form
-
-
-def send(staff, origin, destination, amount):
-    data = {"origin": origin, "destination": destination, "balance": amount}
-    return staff.post(f"{TRANSFERS}add/", data, follow=True)
-
-
-def act(staff, path, action, *rows, **data):
-    data = {"action": action, "_selected_action": [row.pk for row in rows], **data}
-    return staff.post(path, data, follow=True)
+def key_of(page):
+    return form(page)["idempotency_key"].value()
 
 
 def booked(person, other, amount=1):
@@ -209,7 +198,7 @@ def test_a_transfer_moves_the_money(staff, alice, bob):
 
 
 def test_an_overdraft_is_a_message_and_keeps_what_was_typed(staff, alice, bob):
-    response = send(staff, alice.account.pk, bob.account.pk, 1_000_001)
+    response = send(staff, alice.account.pk, bob.account.pk, 1_000_001, key="k1")
 
     assert messages(response) == ["Origin account has insufficient funds"]
     typed = {name: str(form(response)[name].value()) for name in form(response).fields}
@@ -218,6 +207,7 @@ def test_an_overdraft_is_a_message_and_keeps_what_was_typed(staff, alice, bob):
         "destination": str(bob.account.pk),
         "balance": "1000001",
         "reference": "",
+        "idempotency_key": "k1",
     }
     assert (alice.balance, bob.balance) == (1_000_000, 0)
     assert not Transfer.objects.exists()
@@ -284,6 +274,146 @@ def test_an_account_deleted_meanwhile_is_a_message(staff, alice, bob, monkeypatc
     assert messages(response) == ["Destination account does not exist"]
     assert alice.balance == 1_000_000
     assert not Transfer.objects.exists()
+
+
+# --- A form that is sent again -----------------------------------------------------------
+
+
+def test_every_form_has_a_key_of_its_own(staff):
+    pages = [staff.get(f"{TRANSFERS}add/{query}") for query in ("", "?idempotency_key=a%00", "")]
+    keys = {key_of(page) for page in pages}
+
+    assert len(keys) == 3
+    for page in pages:
+        hidden = f'<input type="hidden" name="idempotency_key" value="{key_of(page)}"'
+        assert hidden in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("button", "end"), [("_save", TRANSFERS), ("_addanother", f"{TRANSFERS}add/")]
+)
+def test_a_form_sent_twice_is_booked_once(staff, alice, bob, button, end):
+    key = key_of(staff.get(f"{TRANSFERS}add/"))
+    sent = (alice.account.pk, bob.account.pk, 600_000, key)
+    first = send(staff, *sent, **{button: "1"})
+    # The money that is left would not do for another one.
+    again = send(staff, *sent, **{button: "1"})
+
+    transfer = Transfer.objects.get()
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+    assert first.redirect_chain == again.redirect_chain == [(end, 302)]
+    assert "was added successfully" in messages(first)[0]
+    assert messages(again) == [
+        f"This form has already booked transfer {transfer.pk}, and did not book it again."
+    ]
+    assert LogEntry.objects.count() == 1
+
+
+def test_a_form_without_a_key_is_booked_each_time(staff, alice, bob):
+    for _ in range(2):
+        send(staff, alice.account.pk, bob.account.pk, 300_000)
+
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+    assert not IdempotencyKey.objects.exists()
+
+
+@pytest.mark.parametrize("amount", [1_000_001, "abc"])
+def test_a_form_that_was_refused_can_be_corrected(staff, alice, bob, amount):
+    refused = send(staff, alice.account.pk, bob.account.pk, amount, key="k1")
+    assert key_of(refused) == "k1"
+    assert not IdempotencyKey.objects.exists()
+
+    for _ in range(2):
+        send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1")
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_a_form_that_was_booked_and_then_changed_is_another_one(staff, alice, bob):
+    send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1")
+    changed = send(staff, alice.account.pk, bob.account.pk, 200_000, key="k1")
+
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+    assert messages(changed) == [
+        "This form has already booked another transfer, and nothing was booked now. "
+        "Save it again to book what it shows."
+    ]
+    assert form(changed)["balance"].value() == "200000"
+    assert key_of(changed) not in ("", "k1")
+    send(staff, alice.account.pk, bob.account.pk, 200_000, key=key_of(changed))
+    assert (alice.balance, bob.balance) == (500_000, 500_000)
+
+
+def test_a_key_of_the_api_is_not_for_a_form(staff, alice, bob, boss):
+    sent = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 300_000}
+    boss.post("/api/transfers/", sent, idempotency_key="k1")
+    response = send(staff, *sent.values(), key="k1")
+    assert messages(response)[0].startswith("This form has already booked another transfer")
+
+    send(staff, *sent.values(), key="k2")
+    assert boss.post("/api/transfers/", sent, idempotency_key="k2").status_code == 422
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+
+
+def test_a_key_of_a_form_belongs_to_its_user(staff, alice, bob):
+    other = Client()
+    other.force_login(Person.join("chief", is_staff=True).user)
+    for browser in (staff, other):
+        send(browser, alice.account.pk, bob.account.pk, 300_000, key="k1")
+
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "a b", "a\0", "k1\n", "é"])
+def test_a_key_that_no_form_has_books_nothing(staff, alice, bob, key):
+    response = send(staff, alice.account.pk, bob.account.pk, 300_000, key=key)
+
+    assert [*form(response).errors] == ["idempotency_key"]
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_form_whose_answer_was_lost_before_the_commit_is_free(staff, alice, bob, monkeypatch):
+    def fail(*args):
+        raise OperationalError("connection lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("accounts.idempotency.keep", fail)
+        assert send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1").status_code == 503
+    assert (alice.balance, IdempotencyKey.objects.count()) == (1_000_000, 0)
+
+    send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1")
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_a_form_sent_by_many_at_once_is_booked_once(boss, alice, bob):
+    ends = []
+
+    def save():
+        browser = Client()
+        browser.force_login(boss.user)
+        ends.append(send(browser, alice.account.pk, bob.account.pk, 100_000, key="k1"))
+        return ends[-1]
+
+    assert at_once(*[save] * 8) == [200] * 8
+    assert {tuple(end.redirect_chain) for end in ends} == {((TRANSFERS, 302),)}
+    # The contexts of the test client are those of all threads, so the pages themselves are read.
+    assert sum("was added successfully" in end.content.decode() for end in ends) == 1
+    assert sum("and did not book it again" in end.content.decode() for end in ends) == 7
+    assert (alice.balance, bob.balance) == (900_000, 100_000)
+
+
+def test_a_form_that_is_still_being_booked_comes_back_with_its_key(staff, alice, bob, monkeypatch):
+    def wait_in_vain(*args, **kwargs):
+        raise OperationalError(1205, "Lock wait timeout exceeded")
+
+    monkeypatch.setattr(IdempotencyKey, "save", wait_in_vain)
+    response = send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1")
+
+    assert messages(response) == ["This form is still being booked: save it again later."]
+    assert (key_of(response), form(response)["balance"].value()) == ("k1", "300000")
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
 
 
 # --- A booked transfer -------------------------------------------------------------------
@@ -406,6 +536,53 @@ def test_cancelling_a_whole_list_is_bounded(staff, alice, bob, monkeypatch):
     assert (alice.balance, bob.balance) == (1_000_000, 0)
 
 
+@pytest.mark.parametrize("number", ["abc", "\0", "", "-1", "1.5", str(MAX), "9" * 30, "9" * 5000])
+@pytest.mark.parametrize("across", ["0", ""])
+def test_what_is_not_there_is_not_cancelled(staff, alice, bob, number, across):
+    transfer = booked(alice, bob)
+    response = act(
+        staff, TRANSFERS, "cancel_selected", transfer, number, select_across=across, index="0"
+    )
+
+    assert messages(response) == [
+        "Not all of what was selected is in the list: select again. Nothing was changed."
+    ]
+    assert (alice.balance, bob.balance) == (999_999, 1)
+
+
+def test_what_has_left_the_list_is_not_cancelled_again(staff, alice, bob):
+    path, transfer = f"{TRANSFERS}?cancelled__exact=0", booked(alice, bob)
+    assert messages(act(staff, path, "cancel_selected", transfer)) == ["1 cancelled."]
+
+    assert messages(act(staff, path, "cancel_selected", transfer)) == [
+        "Not all of what was selected is in the list: select again. Nothing was changed."
+    ]
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [("q=%00", ["Null characters are not allowed."]), ("q=abc", []), ("cancelled__exact=1", [])],
+)
+def test_a_whole_list_of_nothing_is_not_cancelled(staff, alice, bob, query, why):
+    transfer = booked(alice, bob)
+    path = f"{TRANSFERS}?{query}"
+    response = act(staff, path, "cancel_selected", transfer, select_across="1")
+
+    assert set(messages(response)) == {"The list is empty. Nothing was changed.", *why}
+    assert (alice.balance, bob.balance) == (999_999, 1)
+
+
+@pytest.mark.parametrize("number", ["abc", "\0", str(MAX), "9" * 30])
+def test_an_account_that_is_not_there_is_not_deleted(staff, alice, number):
+    response = act(staff, ACCOUNTS, "delete_selected", alice.account, number, post="yes")
+
+    assert messages(response) == [
+        "Not all of what was selected is in the list: select again. Nothing was changed."
+    ]
+    assert alice.balance == 1_000_000
+
+
 # --- Lists -------------------------------------------------------------------------------
 
 
@@ -457,8 +634,7 @@ def test_a_search_for_what_no_number_can_be_finds_nothing(staff, alice, bob, pat
     response = staff.get(path, {"q": term})
 
     assert response.status_code == 200
-    # A NUL is an error of the search form, which Django answers with the whole list.
-    assert bool(listed(response)) == (term == "\0")
+    assert listed(response) == []
 
 
 @pytest.mark.parametrize(
@@ -483,6 +659,25 @@ def test_a_query_that_makes_no_sense_is_no_error(staff, alice, bob, query):
     assert staff.get(f"{TRANSFERS}?{query}", follow=True).status_code == 200
 
 
+@pytest.mark.parametrize("path", [ENTRIES, TRANSFERS, "/admin/audit/record/"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "date__year=-1",
+        "date__year=0",
+        f"date__year={'9' * 30}",
+        "date__year__gt=-1",
+        "date__iso_year=0",
+        "id__range=1",
+    ],
+)
+def test_a_lookup_of_what_cannot_be_leads_to_the_list(staff, path, query):
+    response = staff.get(f"{path}?{query}", follow=True)
+
+    assert response.redirect_chain == [(f"{path}?e=1", 302)]
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize("value", ["abc", "1.5", "%00", "-1", "9" * 30, "9" * 5000])
 @pytest.mark.parametrize("field", ["origin", "destination", "balance"])
 def test_a_link_to_the_form_may_carry_anything(staff, alice, field, value):
@@ -502,9 +697,22 @@ def test_filters(staff, alice, bob):
     assert listed(staff.get(f"{TRANSFERS}?currency=EUR")) == [in_euros.pk]
     assert listed(staff.get(f"{TRANSFERS}?currency=USD&cancelled__exact=0")) == [kept.pk]
     assert listed(staff.get(f"{ACCOUNTS}?currency=USD")) == [alice.account.pk, bob.account.pk]
-    # Only currencies that an account has are offered.
-    offered = re.findall(r"\?currency=(\w+)", staff.get(TRANSFERS).content.decode())
-    assert offered == ["EUR", "USD"]
+
+
+def test_the_currencies_of_a_list_are_offered(staff, alice, bob):
+    euros = alice.open_account(10, "EUR")
+    booked(alice, bob)
+    Transfer.objects.create(origin=euros, destination=bob.open_account(0, "EUR"), balance=1)
+    alice.open_account(0, "ARS")
+    for account in Account.objects.filter(currency="EUR"):
+        account.delete()
+
+    def offered(path):
+        return re.findall(r"\?currency=(\w+)", staff.get(path).content.decode())
+
+    assert offered(ACCOUNTS) == ["ARS", "USD"]
+    # Transfers outlive their accounts, and not every account has one.
+    assert offered(TRANSFERS) == ["EUR", "USD"]
 
 
 def test_date_hierarchy(staff, alice, bob):
@@ -654,18 +862,17 @@ def test_a_reference_is_found(staff, alice, bob):
 
 def test_entries_are_listed_and_not_changed(staff, alice, bob):
     booked(alice, bob, 300_000)
-    path = "/admin/accounts/entry/"
     entry = Entry.objects.of(alice.account.pk).last()
 
-    found = staff.get(f"{path}?q={alice.account.pk}")
-    page = staff.get(f"{path}{entry.pk}/change/")
+    found = staff.get(f"{ENTRIES}?q={alice.account.pk}")
+    page = staff.get(f"{ENTRIES}{entry.pk}/change/")
 
     assert len(listed(found)) == 2
     assert "-0.30\N{NO-BREAK SPACE}USD" in found.content.decode()
     assert bytes(entry.digest).hex() in page.content.decode()
-    assert staff.post(f"{path}{entry.pk}/change/", {"reason": "x"}).status_code == 403
-    assert staff.post(f"{path}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert staff.get(f"{path}add/").status_code == 403
+    assert staff.post(f"{ENTRIES}{entry.pk}/change/", {"reason": "x"}).status_code == 403
+    assert staff.post(f"{ENTRIES}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert staff.get(f"{ENTRIES}add/").status_code == 403
     assert "delete_selected" not in found.content.decode()
 
 
@@ -674,7 +881,7 @@ def test_the_page_of_an_entry_of_a_deleted_account_opens(staff, alice):
     alice.account.delete()
     entry = Entry.objects.of(number).last()
 
-    page = staff.get(f"/admin/accounts/entry/{entry.pk}/change/")
+    page = staff.get(f"{ENTRIES}{entry.pk}/change/")
 
     assert page.status_code == 200
-    assert staff.get("/admin/accounts/entry/").status_code == 200
+    assert staff.get(ENTRIES).status_code == 200

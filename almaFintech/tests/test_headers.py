@@ -3,19 +3,11 @@
 import re
 
 import pytest
-from django.test import Client
 
 from almaFintech.headers import POLICIES, policy_of
 from almaFintech.tests.servers import PRODUCTION, python
 
 ORIGIN = "https://shop.example"
-
-
-@pytest.fixture
-def staff(boss):
-    client = Client()
-    client.force_login(boss.user)
-    return client
 
 
 def directives(policy):

@@ -8,20 +8,16 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts.models import Account, Transfer
+from almaFintech.tests.admin import act, user_form
 from audit import trail
 from audit.models import Record
 from conftest import PASSWORD, needs_row_locks
 from login.models import Profile
 
+ACCOUNTS = "/admin/accounts/account/"
+TRANSFERS = "/admin/accounts/transfer/"
 RECORDS = "/admin/audit/record/"
 NEW_PASSWORD = "an even longer, quieter river"
-
-
-@pytest.fixture
-def staff(boss):
-    client = Client()
-    client.force_login(boss.user)
-    return client
 
 
 @pytest.fixture
@@ -37,20 +33,6 @@ def recorded(boss):
         return [(record.action, record.kind, record.number, record.changes) for record in records]
 
     return recorded
-
-
-def user_form(person, **changes):
-    user, profile = person.user, person.user.profile
-    return {
-        "username": user.username,
-        "is_active": "on",
-        "profile-TOTAL_FORMS": 1,
-        "profile-INITIAL_FORMS": 1,
-        "profile-0-id": profile.pk,
-        "profile-0-user": user.pk,
-        "profile-0-accounts": [*profile.accounts.values_list("pk", flat=True)],
-        **changes,
-    }
 
 
 # --- Users -------------------------------------------------------------------------------
@@ -90,7 +72,7 @@ def test_an_edited_user(boss, alice, staff, recorded):
     ]
     alice.user.refresh_from_db()
 
-    form = user_form(alice, email="b@example.org", **{"profile-0-phone": "555"})
+    form = user_form(alice.user, email="b@example.org", **{"profile-0-phone": "555"})
     assert staff.post(f"/admin/auth/user/{key}/change/", form).status_code == 302
     assert recorded() == [
         (
@@ -206,9 +188,9 @@ def test_an_account_from_its_opening_to_its_end(boss, staff, recorded):
 
 
 def test_an_account_in_the_admin(staff, recorded):
-    staff.post("/admin/accounts/account/add/", {"currency": "USD", "balance": 5})
+    staff.post(f"{ACCOUNTS}add/", {"currency": "USD", "balance": 5})
     key = Account.objects.get().pk
-    page = f"/admin/accounts/account/{key}/"
+    page = f"{ACCOUNTS}{key}/"
     staff.post(f"{page}change/", {"currency": "USD", "balance": 7, "initial-balance": 5})
     staff.post(f"{page}delete/", {"post": "yes"})
 
@@ -221,9 +203,8 @@ def test_an_account_in_the_admin(staff, recorded):
 
 def test_accounts_deleted_together(staff, alice, bob, recorded):
     keys = [alice.account.pk, bob.account.pk]
-    form = {"action": "delete_selected", "_selected_action": keys, "post": "yes"}
 
-    staff.post("/admin/accounts/account/", form)
+    act(staff, ACCOUNTS, "delete_selected", alice.account, bob.account, post="yes")
 
     assert Account.objects.count() == 0
     assert [(action, number) for action, _, number, _ in sorted(recorded())] == [
@@ -237,14 +218,19 @@ def test_accounts_deleted_together(staff, alice, bob, recorded):
 def test_cancellations(boss, alice, bob, staff, recorded):
     keys = [alice.send(bob.account, 10).json()["id"] for _ in range(3)]
     boss.cancel(keys[0])
-    staff.post(
-        "/admin/accounts/transfer/",
-        {"action": "cancel_selected", "_selected_action": keys[1:]},
-    )
+    act(staff, TRANSFERS, "cancel_selected", *Transfer.objects.filter(pk__in=keys[1:]))
 
     assert recorded() == [
         ("cancelled", "transfer", key, {"cancelled": [False, True]}) for key in keys
     ]
+
+
+def test_a_transfer_that_staff_makes_is_in_the_ledger_alone(boss, alice, bob, staff, recorded):
+    form = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 10}
+    assert staff.post(f"{TRANSFERS}add/", form).status_code == 302
+
+    assert Transfer.objects.get().created_by_id == boss.user.pk
+    assert recorded() == []
 
 
 def test_what_users_do_with_their_money_is_in_the_ledger_alone(alice, bob, recorded):
@@ -311,10 +297,10 @@ def test_what_cannot_be_recorded_is_not_done(boss, alice, bob, staff, no_records
 
     cancel = {"action": "cancel_selected", "_selected_action": [transfer]}
     for path, form in (
-        ("/admin/accounts/account/add/", {"currency": "USD", "balance": 5}),
-        (f"/admin/accounts/account/{bob.account.pk}/delete/", {"post": "yes"}),
-        (f"/admin/auth/user/{alice.user.pk}/change/", user_form(alice, is_staff="on")),
-        ("/admin/accounts/transfer/", cancel),
+        (f"{ACCOUNTS}add/", {"currency": "USD", "balance": 5}),
+        (f"{ACCOUNTS}{bob.account.pk}/delete/", {"post": "yes"}),
+        (f"/admin/auth/user/{alice.user.pk}/change/", user_form(alice.user, is_staff="on")),
+        (TRANSFERS, cancel),
     ):
         assert staff.post(path, form).status_code == 503, path
         assert rows() == before, path
@@ -491,8 +477,7 @@ def test_staff_reads_the_records_and_nobody_edits_them(boss, alice, staff):
     for search, found in ((alice.user.pk, True), (boss.user.pk, True), (10**6, False)):
         assert ("first_name" in staff.get(f"{RECORDS}?q={search}").content.decode()) is found
 
-    delete = {"action": "delete_selected", "_selected_action": [record.pk], "post": "yes"}
-    staff.post(RECORDS, delete)
+    act(staff, RECORDS, "delete_selected", record, post="yes")
     for path in (page, f"{RECORDS}add/", f"{RECORDS}{record.pk}/delete/"):
         assert staff.post(path, {"username": "x", "post": "yes"}).status_code == 403
     assert Record.objects.get().username == "boss"

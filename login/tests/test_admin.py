@@ -10,9 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework_simplejwt.tokens import RefreshToken
 
 from accounts.models import Account
+from almaFintech.tests.admin import act, form, messages, user_form
 from conftest import Person
 from login.models import Profile
 
+MAX = 2**63 - 1
 NEW_PASSWORD = "an even longer, quieter river"
 USERS = "/admin/auth/user/"
 PROFILES = "/admin/login/profile/"
@@ -30,34 +32,8 @@ PAGES = [
 ]
 
 
-@pytest.fixture
-def staff(boss):
-    client = Client()
-    client.force_login(boss.user)
-    return client
-
-
-def messages(response):
-    return [str(message) for message in response.context["messages"]]
-
-
 def listed(response):
     return [str(row) for row in response.context["cl"].result_list]
-
-
-def edit_of(user, **changes):
-    """Return what the change page of a user posts, with the profile inline."""
-    profile = user.profile
-    return {
-        "username": user.username,
-        "is_active": "on",
-        "profile-TOTAL_FORMS": 1,
-        "profile-INITIAL_FORMS": 1,
-        "profile-0-id": profile.pk,
-        "profile-0-user": user.pk,
-        "profile-0-accounts": [*profile.accounts.values_list("pk", flat=True)],
-        **changes,
-    }
 
 
 # --- Who gets in -------------------------------------------------------------------------
@@ -152,7 +128,7 @@ def test_a_username_that_is_taken_is_refused(staff, alice):
     response = staff.post(f"{USERS}add/", data)
 
     assert response.status_code == 200
-    assert [*response.context["adminform"].form.errors] == ["username"]
+    assert [*form(response).errors] == ["username"]
     assert User.objects.filter(username__iexact="alice").count() == 1
     assert not User.objects.get(username="alice").check_password(NEW_PASSWORD)
 
@@ -161,7 +137,7 @@ def test_a_username_taken_at_the_same_moment_is_a_message(staff, alice, bob, mon
     # The form finds the name free, and only the database knows better.
     monkeypatch.setattr(User, "validate_unique", lambda self, exclude=None: None)
     path = f"{USERS}{bob.user.pk}/change/"
-    response = staff.post(path, edit_of(bob.user, username="alice"), follow=True)
+    response = staff.post(path, user_form(bob.user, username="alice"), follow=True)
 
     assert messages(response) == ["Another request changed the same data at the same time."]
     assert sorted(User.objects.values_list("username", flat=True)) == ["alice", "bob", "boss"]
@@ -175,7 +151,7 @@ def test_a_user_is_edited_with_the_profile(staff, alice, bob):
     # Being staff is the only right there is, and no page suggests another.
     assert not names & {"groups", "user_permissions", "is_superuser"}
 
-    data = edit_of(
+    data = user_form(
         alice.user,
         first_name="Alice",
         is_staff="on",
@@ -223,7 +199,7 @@ def test_the_page_of_a_user_neither_shows_nor_takes_a_hash(staff, alice):
     path = f"{USERS}{alice.user.pk}/change/"
 
     assert before not in staff.get(path).content.decode()
-    staff.post(path, edit_of(alice.user, password="a plain text"))
+    staff.post(path, user_form(alice.user, password="a plain text"))
     assert User.objects.get(pk=alice.user.pk).password == before
 
 
@@ -239,13 +215,26 @@ def test_a_user_is_deleted_with_the_profile(staff, alice):
 
 
 def test_users_are_deleted_in_bulk(staff, alice, bob):
-    selected = [alice.user.pk, bob.user.pk]
-    data = {"action": "delete_selected", "_selected_action": selected, "post": "yes"}
-    response = staff.post(USERS, data, follow=True)
+    response = act(staff, USERS, "delete_selected", alice.user, bob.user, post="yes")
 
     assert messages(response) == ["Successfully deleted 2 users."]
     assert [*User.objects.values_list("username", flat=True)] == ["boss"]
     assert [*Profile.objects.values_list("user__username", flat=True)] == ["boss"]
+
+
+@pytest.mark.parametrize("number", ["abc", "\0", str(MAX), "9" * 30])
+def test_a_user_who_is_not_there_is_not_deleted(staff, alice, number):
+    response = act(staff, USERS, "delete_selected", alice.user, number, post="yes")
+
+    assert messages(response) == [
+        "Not all of what was selected is in the list: select again. Nothing was changed."
+    ]
+    assert User.objects.filter(username="alice").exists()
+
+
+@pytest.mark.parametrize("path", [USERS, PROFILES])
+def test_a_search_for_a_nul_finds_nobody(staff, alice, path):
+    assert listed(staff.get(f"{path}?q=%00")) == []
 
 
 # --- Profiles ----------------------------------------------------------------------------
@@ -266,8 +255,7 @@ def test_a_profile_is_neither_added_nor_deleted(staff, alice):
 
     assert staff.get(f"{PROFILES}add/").status_code == 403
     assert staff.post(f"{PROFILES}{profile.pk}/delete/", {"post": "yes"}).status_code == 403
-    data = {"action": "delete_selected", "_selected_action": [profile.pk], "post": "yes"}
-    staff.post(PROFILES, data)
+    act(staff, PROFILES, "delete_selected", profile, post="yes")
     assert Profile.objects.filter(pk=profile.pk).exists()
 
 
@@ -279,6 +267,38 @@ def test_the_accounts_of_a_profile_are_not_chosen_from_a_list_of_all(staff, alic
     [select] = re.findall(r'<select name="(?:profile-0-)?accounts".*?</select>', html, re.S)
 
     assert re.findall(r'<option value="(\d+)"', select) == [str(alice.account.pk)]
+
+
+@pytest.mark.parametrize("number", ["abc", "\0", "", "-1", "1.5", str(MAX), "9" * 30, "9" * 5000])
+def test_an_account_that_is_not_there_is_an_error_of_the_form(staff, alice, number):
+    profile, accounts = alice.user.profile, [alice.account.pk, number]
+    user_page, profile_page = f"{USERS}{alice.user.pk}/change/", f"{PROFILES}{profile.pk}/change/"
+    data = user_form(alice.user, **{"profile-0-accounts": accounts, "profile-0-cuit": "20-1"})
+    with_inline = staff.post(user_page, data)
+    alone = staff.post(profile_page, {"accounts": accounts, "cuit": "20-1"})
+
+    [inline] = with_inline.context["inline_admin_formsets"]
+    for answer, errors in (
+        (with_inline, inline.formset.forms[0].errors),
+        (alone, form(alone).errors),
+    ):
+        assert (answer.status_code, [*errors]) == (200, ["accounts"])
+        # What can be is chosen still.
+        assert f'<option value="{alice.account.pk}" selected>' in answer.content.decode()
+    profile.refresh_from_db()
+    assert (profile.cuit, [*profile.accounts.all()]) == (None, [alice.account])
+
+
+@pytest.mark.parametrize("page", ["user", "profile"])
+def test_a_profile_may_be_left_without_accounts(staff, alice, page):
+    pages = {
+        "user": (f"{USERS}{alice.user.pk}", user_form(alice.user, **{"profile-0-accounts": []})),
+        "profile": (f"{PROFILES}{alice.user.profile.pk}", {"cuit": ""}),
+    }
+    path, data = pages[page]
+
+    assert staff.post(f"{path}/change/", data).status_code == 302
+    assert not alice.user.profile.accounts.exists()
 
 
 # --- Lists -------------------------------------------------------------------------------
