@@ -10,12 +10,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from faker import Faker
 from tqdm import tqdm
 
 from accounts import ledger
 from accounts.models import Account, Transfer
+from almaFintech.commands import DatabaseCommand
 from login.models import Profile
 
 AT_A_TIME = 1000
@@ -29,7 +30,7 @@ REFERENCES = (
 CANCELLED_SHARE = 0.03
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Add users, accounts and transfers that look like real ones. The same --seed gives the "
         f"same world. In development everybody's password is {DEMO_PASSWORD!r}."

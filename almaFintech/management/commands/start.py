@@ -7,10 +7,11 @@ from django.core.management import call_command
 from django.utils.autoreload import DJANGO_AUTORELOAD_ENV
 from whitenoise.runserver_nostatic.management.commands.runserver import Command as Runserver
 
+from almaFintech.commands import DatabaseCommand
 from login.development import DEVELOPMENT_PASSWORD, DEVELOPMENT_USER, is_development_user_present
 
 
-class Command(Runserver):
+class Command(DatabaseCommand, Runserver):
     help = "Migrate the database, say where things are, and serve for development."
 
     def run(self, **options: Any) -> None:
