@@ -169,11 +169,10 @@ if _database["ENGINE"].endswith("sqlite3"):
         # A relative name means the same file wherever the command is run.
         _database["NAME"] = str(BASE_DIR / _database["NAME"])
 elif _database["ENGINE"].endswith("postgresql"):
-    # The pool opens with the first query, so each worker of a forking server gets its own.
-    _options.setdefault(
-        "pool",
-        {"min_size": 0, "max_size": env("DATABASE_POOL_SIZE"), "timeout": _timeout},
-    )
+    from almaFintech import pool
+
+    _options.setdefault("pool", pool.options(env("DATABASE_POOL_SIZE"), _timeout))
+    _options.setdefault("connect_timeout", min(_timeout, pool.CONNECT_SECONDS))
     _options.setdefault("options", f"-c lock_timeout={_timeout}s")
     _database["CONN_MAX_AGE"] = 0
     _database["CONN_HEALTH_CHECKS"] = True

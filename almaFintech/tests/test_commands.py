@@ -19,12 +19,19 @@ def assert_one_sentence(result, status, text):
 
 
 @pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("sqlite:////nowhere/at/all.sqlite3", "unable to open"),
+        ("postgres://wallet@127.0.0.1:1/wallet", "connection failed: "),
+    ],
+)
+@pytest.mark.parametrize(
     "command", ["verify_ledger", "expire_idempotency_keys", "seed_demo", "start"]
 )
-def test_a_database_that_is_away(command):
-    result = python("manage.py", command, DATABASE_URL="sqlite:////nowhere/at/all.sqlite3")
+def test_a_database_that_is_away(command, url, reason):
+    result = python("manage.py", command, DATABASE_URL=url)
 
-    assert_one_sentence(result, STATUS.get(command, 1), NOT_MIGRATED + "unable to open")
+    assert_one_sentence(result, STATUS.get(command, 1), NOT_MIGRATED + reason)
 
 
 @pytest.mark.parametrize("command", ["verify_ledger", "expire_idempotency_keys", "seed_demo"])

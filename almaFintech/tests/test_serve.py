@@ -150,6 +150,32 @@ def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
     ]
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a pool")
+def test_it_is_ready_while_its_pool_is_used_up(tmp_path, other_database):
+    settings = {
+        "DATABASE_URL": other_database.url,
+        "DATABASE_POOL_SIZE": "1",
+        "SERVE_WORKERS": "1",
+    }
+    with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor() as threads:
+        token = log_in(server)
+        origin, destination = (open_account(server, token, 5) for _ in range(2))
+        body = {"origin": origin, "destination": destination, "balance": 3}
+        other_database.execute(*LOCK_ACCOUNTS[connection.vendor])
+        holding = threads.submit(server.request, "POST", "/api/transfers/", body, token)
+        time.sleep(1)
+
+        waiting = threads.submit(server.request, "GET", "/api/me/", token=token)
+        start = time.monotonic()
+        assert server.request("GET", "/readyz").status == 200
+        assert time.monotonic() - start < 5
+        assert not waiting.done()
+        other_database.execute("ROLLBACK")
+
+        # And nobody was told that the database is away.
+        assert (holding.result().status, waiting.result().status) == (201, 200)
+
+
 @pytest.mark.parametrize("preload", ["false", "true"])
 def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_database, preload):
     settings = {
