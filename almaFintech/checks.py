@@ -1,6 +1,7 @@
 """System checks: what must hold before this server may touch money."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -57,6 +58,21 @@ def database_keeps_every_character(
                 text = f"The database {alias!r} has the character set {charset} and not utf8mb4."
                 errors.append(Error(text, hint=hint, id="almaFintech.E006"))
     return errors
+
+
+@register(Tags.security)
+def trusted_origins_are_origins(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Django looks at the scheme alone, and not when a production server starts."""
+    return [
+        Error(
+            f"Origin {origin!r} in CSRF_TRUSTED_ORIGINS is not like https://wallet.example.",
+            id="almaFintech.E008",
+        )
+        for origin in settings.CSRF_TRUSTED_ORIGINS
+        if not re.fullmatch(r"https?://[^/?#\s]+", origin)
+    ]
 
 
 @register(Tags.security)

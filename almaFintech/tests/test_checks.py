@@ -3,7 +3,11 @@
 import pytest
 from django.db import connection
 
-from almaFintech.checks import database_keeps_every_character, database_returns_inserted_rows
+from almaFintech.checks import (
+    database_keeps_every_character,
+    database_returns_inserted_rows,
+    trusted_origins_are_origins,
+)
 from almaFintech.tests.servers import PRODUCTION, python
 
 
@@ -41,3 +45,12 @@ def test_a_proxy_that_would_be_every_client_is_warned_of(proxies, warned):
     # It is no reason not to start: there may be one client only, such as a shop's server.
     assert result.returncode == 0
     assert ("TRUSTED_PROXIES is 0" in result.stderr) is warned
+
+
+def test_origins_have_a_scheme_and_nothing_but_a_host(settings):
+    settings.CSRF_TRUSTED_ORIGINS = ["https://a.example", "http://*.b.example:8000"]
+    assert trusted_origins_are_origins(None) == []
+
+    wrong = ["wallet.example", "https://", "https://a.example/", "ftp://a.example", "https://a b"]
+    settings.CSRF_TRUSTED_ORIGINS = wrong
+    assert len(trusted_origins_are_origins(None)) == len(wrong)

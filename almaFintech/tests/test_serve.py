@@ -79,7 +79,14 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         ({"DEBUG": "true"}, "DEBUG set to True"),
         ({"SECRET_KEY": ""}, "SECRET_KEY must be set"),
         ({"METRICS_ALLOWED": "10.0.0.0/33"}, "METRICS_ALLOWED: '10.0.0.0/33' does not appear"),
+        ({"CSRF_TRUSTED_ORIGINS": "wallet.example"}, "Origin 'wallet.example' in CSRF_TRUSTED_OR"),
+        ({"CORS_ALLOWED_ORIGINS": "wallet.example"}, "Origin 'wallet.example' in CORS_ALLOWED_OR"),
+        ({"REFRESH_TOKEN_DAYS": "9999999"}, "REFRESH_TOKEN_DAYS must be 36500 or less"),
+        ({"SERVE_ADDRESS": "foo:bar"}, "SERVE_ADDRESS must be address:port"),
+        ({"DATABASE_URL": "postgres://"}, "DATABASE_URL must be a URL such as"),
         ({"DATABASE_URL": "sqlite:////nowhere/at/all.sqlite3"}, "cannot be migrated"),
+        ({"DATABASE_URL": "postgres://wallet@127.0.0.1:1/wallet"}, "cannot be migrated"),
+        ({"DATABASE_URL": f"postgres://wallet@127.0.0.1:1/{'a' * 64}"}, "cannot be migrated"),
     ],
 )
 def test_it_refuses_in_one_line(unsafe, reason):
