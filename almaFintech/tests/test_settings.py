@@ -1,7 +1,9 @@
 """What the environment says, and what a server does when it says nothing."""
 
 import json
+import os
 import re
+import subprocess
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -31,6 +33,20 @@ def test_the_example_explains_every_variable_and_sets_none():
     assert all(line.startswith("#") for lines in paragraphs for line in lines)
     for explanation, _variable in paragraphs[1:]:
         assert re.fullmatch(r"# .+\.", explanation)
+
+
+def test_the_suite_runs_without_any_of_them():
+    recipe = subprocess.run(
+        ["make", "--dry-run", "test-sqlite"],
+        cwd=BASE_DIR,
+        # Without what a make that runs this test says to those it starts.
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert set(re.findall(r"-u (\w+)", recipe)) == set(ENVIRONMENT)
 
 
 def settings_of(names, **environment):
