@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -111,6 +112,20 @@ def test_it_refuses_the_development_user(tmp_path):
     assert refused.stderr == (
         "almaFintech does not start: The user 'admin' still has the development password.\n"
     )
+
+
+def test_a_server_whose_address_is_taken_leaves_nothing_behind(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = python(
+            *("-m", "almaFintech.serve"),
+            **PRODUCTION | {"DATABASE_URL": f"sqlite:///{tmp_path}/wallet.sqlite3"},
+            SERVE_ADDRESS="{}:{}".format(*taken.getsockname()),
+            TMPDIR=str(tmp_path),
+        )
+
+    assert result.returncode == 1
+    assert "in use" in result.stderr
+    assert not list(tmp_path.glob("almafintech-metrics-*"))
 
 
 def test_servers_that_start_together_migrate_once(tmp_path, other_database):
