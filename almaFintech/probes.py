@@ -122,8 +122,9 @@ def _cache_state() -> str:
 
 
 def _may_see_metrics(request: HttpRequest) -> bool:
-    token = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
-    if settings.METRICS_TOKEN and hmac.compare_digest(token, settings.METRICS_TOKEN.encode()):
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    is_bearer = bool(settings.METRICS_TOKEN) and scheme.lower() == "bearer"
+    if is_bearer and hmac.compare_digest(token.encode(), settings.METRICS_TOKEN.encode()):
         return True
     if any(header in request.META for header in PROXIED):
         return False

@@ -126,5 +126,8 @@ def test_the_metrics_by_token(probe, settings):
     settings.METRICS_TOKEN = "a quiet river of numbers"
 
     assert probe("/metrics", Authorization="Bearer a quiet river").status_code == 403
+    for scheme in "", "Basic ", "Bearer":
+        without = f"{scheme}{settings.METRICS_TOKEN}"
+        assert probe("/metrics", Authorization=without).status_code == 403
     right = {"Authorization": f"Bearer {settings.METRICS_TOKEN}", "X-Forwarded-For": "8.8.8.8"}
     assert probe("/metrics", **right).status_code == 200
