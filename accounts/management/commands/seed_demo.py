@@ -136,6 +136,9 @@ class Command(DatabaseCommand):
         """Book transfers that can be paid, and give a few back."""
         kin = of_shared_currencies(owners)
         senders = [account for accounts in kin.values() for account in accounts]
+        owner_of: dict[int | None, User | None] = {
+            account.pk: owner for account, owner in owners.items()
+        }
         balances: dict[int | None, int] = {account.pk: account.balance for account in senders}
         for size in self.batches(range(number), "transfers"):
             batch: list[Transfer] = []
@@ -169,7 +172,7 @@ class Command(DatabaseCommand):
                     balances[sender] += transfer.balance
                     regretted.append(transfer)
             # By whom it was received, and in this order, in which each can be paid.
-            for owner, transfers in groupby(regretted, lambda item: owners[item.destination]):
+            for owner, transfers in groupby(regretted, lambda item: owner_of[item.destination_id]):
                 ledger.cancel(transfers, by=owner)
 
     def batches(self, items: Any, unit: str) -> Any:
