@@ -8,7 +8,7 @@ WORKERS ?= 2
 
 BIN := .venv/bin
 # Tests and checks must not depend on how somebody has configured the server they run by hand.
-UNCONFIGURED := env -u DATABASE_URL -u REDIS_URL ENV_FILE=/dev/null
+UNCONFIGURED := env $(shell sed -n 's/^.\([A-Z][A-Z_]*\)=.*/-u \1/p' .env.example) ENV_FILE=/dev/null
 # A new key for each check: one that is written down here is known, and no server starts with it.
 PRODUCTION = $(UNCONFIGURED) DEBUG=false ALLOWED_HOSTS=wallet.example \
 	SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))')"

@@ -3,6 +3,7 @@
 gunicorn reads this file whenever it is started in this folder, and once more on SIGHUP.
 """
 
+import atexit
 import os
 import shutil
 import sys
@@ -34,19 +35,24 @@ class JSONLogger(Logger):
 
 logger_class = JSONLogger
 
+
+def _remove(folder: str, owner: int) -> None:
+    # The workers inherit this, and the folder is not theirs alone.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 # The workers share their metrics by files. Each server begins with none, and a server that
 # takes another one's place (SIGUSR2) gets its own folder; a reload keeps the one it has.
 # prometheus_client must not be imported before this is set.
 _prefix = f"almafintech-metrics-{os.getpid()}-"
 if _prefix not in os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""):
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_prefix)
+    # Not by gunicorn's on_exit, which does not run when the address is taken.
+    atexit.register(_remove, os.environ["PROMETHEUS_MULTIPROC_DIR"], os.getpid())
 
 
 def child_exit(server: Any, worker: Any) -> None:
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)
-
-
-def on_exit(server: Any) -> None:
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

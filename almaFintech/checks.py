@@ -1,13 +1,14 @@
 """System checks: what must hold before this server may touch money."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 from redis.connection import parse_url
 
@@ -60,6 +61,21 @@ def database_keeps_every_character(
 
 
 @register(Tags.security)
+def trusted_origins_are_origins(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Django looks at the scheme alone, and not when a production server starts."""
+    return [
+        Error(
+            f"Origin {origin!r} in CSRF_TRUSTED_ORIGINS is not like https://wallet.example.",
+            id="almaFintech.E008",
+        )
+        for origin in settings.CSRF_TRUSTED_ORIGINS
+        if not re.fullmatch(r"https?://[^/?#\s]+", origin)
+    ]
+
+
+@register(Tags.security)
 def redis_can_be_found(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
@@ -107,3 +123,20 @@ def rates_can_be_read(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
         except ValueError as error:
             errors.append(Error(f"{name}: {error}.", id="almaFintech.E003"))
     return errors
+
+
+@register(Tags.security, deploy=True)
+def clients_have_addresses(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Failed logins are counted for each address, and a proxy's own would be everybody's."""
+    if settings.SECURE_PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
+        return [
+            Warning(
+                "TRUST_FORWARDED_PROTO tells of a proxy in front, and TRUSTED_PROXIES is 0: all "
+                "clients have the proxy's address, and a few failed logins shut everybody out.",
+                hint="Set TRUSTED_PROXIES to the number of proxies that append to X-Forwarded-For.",
+                id="almaFintech.W007",
+            )
+        ]
+    return []

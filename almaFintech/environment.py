@@ -1,5 +1,7 @@
 """Reading the variables of the environment, or of a `.env` file, that settings.py lists."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import environ
@@ -30,9 +32,19 @@ class Environment(environ.Env):
 
     def db(self, var: str) -> dict[str, Any]:
         """Return Django's settings for the database whose URL `var` holds."""
+        # It does not repeat the value, since a part of a password may be taken for a port.
+        refusal = ImproperlyConfigured(
+            f"{var} must be a URL such as postgres://user:password@host:5432/name, with %2F for a "
+            "/ in the password, and so on."
+        )
         if self(var).partition("://")[0] not in self.DB_SCHEMES:
-            raise ImproperlyConfigured(f"{var} must be a URL such as postgres://user@host/name.")
-        database: dict[str, Any] = super().db(var)
+            raise refusal
+        try:
+            database: dict[str, Any] = super().db(var)
+        except ValueError:
+            raise refusal from None
+        if not (database["NAME"] or "service" in database.get("OPTIONS", {})):
+            raise refusal
         return database
 
 
@@ -55,3 +67,22 @@ def positive(text: str) -> int:
     if not (value := number(text)):
         raise ValueError(f"must be 1 or more, and not {text!r}")
     return value
+
+
+def up_to(most: int) -> Callable[[str], int]:
+    """Read a whole number from 1 to `most`."""
+
+    def read(text: str) -> int:
+        if (value := positive(text)) > most:
+            raise ValueError(f"must be {most} or less, and not {text!r}")
+        return value
+
+    return read
+
+
+def address(text: str) -> str:
+    """Read where to listen, as gunicorn takes it."""
+    match = re.fullmatch(r"unix:.+|(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", text)
+    if match is None or int(match[1] or 0) > 65535:
+        raise ValueError(f"must be address:port or unix:/path, and not {text!r}")
+    return text

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import django
 from django.conf import settings
-from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
+from django.db import Error, connection
 
 from almaFintech.startup import EXIT_STATUS, production
 
@@ -33,9 +34,10 @@ def main() -> None:
     production(django.setup, ask_database=False)
     try:
         migrate()
-    except DatabaseError as error:
+    except (Error, ImproperlyConfigured, OSError, CommandError) as error:
+        reason = " ".join(str(error).split())
         print(
-            "almaFintech does not start: the database cannot be migrated:", error, file=sys.stderr
+            "almaFintech does not start: the database cannot be migrated:", reason, file=sys.stderr
         )
         raise SystemExit(EXIT_STATUS) from None
     # Now that there are tables, the users are looked at, too: here, with one sentence, and not by

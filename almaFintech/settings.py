@@ -12,13 +12,16 @@ from pathlib import Path
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
-from almaFintech.environment import Environment, number, positive, switch
+from almaFintech.environment import Environment, address, number, positive, switch, up_to
 from almaFintech.logs import logging_config
 from almaFintech.secret_key import development_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- The environment ---------------------------------------------------------------------
+
+# More than anybody means, and dates that far away can still be stored.
+CENTURY_DAYS = 36_500
 
 ENVIRONMENT = {
     "DEBUG": (switch, True),
@@ -37,13 +40,13 @@ ENVIRONMENT = {
     "USER_RATE": (str, ""),
     "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
     "DATABASE_POOL_SIZE": (positive, 10),
-    "DATABASE_TIMEOUT": (positive, 10),
+    "DATABASE_TIMEOUT": (up_to(86_400), 10),
     "REDIS_URL": (str, ""),
-    "ACCESS_TOKEN_MINUTES": (positive, 5),
-    "REFRESH_TOKEN_DAYS": (positive, 1),
+    "ACCESS_TOKEN_MINUTES": (up_to(CENTURY_DAYS * 24 * 60), 5),
+    "REFRESH_TOKEN_DAYS": (up_to(CENTURY_DAYS), 1),
     "ROTATE_REFRESH_TOKENS": (switch, False),
-    "IDEMPOTENCY_KEY_DAYS": (positive, 30),
-    "SERVE_ADDRESS": (str, "127.0.0.1:8000"),
+    "IDEMPOTENCY_KEY_DAYS": (up_to(CENTURY_DAYS), 30),
+    "SERVE_ADDRESS": (address, "127.0.0.1:8000"),
     "SERVE_WORKERS": (positive, 2),
     "SERVE_THREADS": (positive, 4),
     "SERVE_PRELOAD": (switch, False),
@@ -170,11 +173,10 @@ if _database["ENGINE"].endswith("sqlite3"):
         # A relative name means the same file wherever the command is run.
         _database["NAME"] = str(BASE_DIR / _database["NAME"])
 elif _database["ENGINE"].endswith("postgresql"):
-    # The pool opens with the first query, so each worker of a forking server gets its own.
-    _options.setdefault(
-        "pool",
-        {"min_size": 0, "max_size": env("DATABASE_POOL_SIZE"), "timeout": _timeout},
-    )
+    from almaFintech import pool
+
+    _options.setdefault("pool", pool.options(env("DATABASE_POOL_SIZE"), _timeout))
+    _options.setdefault("connect_timeout", min(_timeout, pool.CONNECT_SECONDS))
     _options.setdefault("options", f"-c lock_timeout={_timeout}s")
     _database["CONN_MAX_AGE"] = 0
     _database["CONN_HEALTH_CHECKS"] = True

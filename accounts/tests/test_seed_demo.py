@@ -59,6 +59,10 @@ def test_a_world_has_what_was_asked_for(db):
     own = Transfer.objects.filter(origin__profile__user=F("created_by"))
     assert own.count() == 150
     assert not Profile.objects.filter(accounts=None).exists()
+    # And gives back what an own account received.
+    cancelled = Transfer.objects.filter(cancelled=True)
+    regretted = cancelled.filter(destination__profile__user=F("cancelled_by"))
+    assert regretted.count() == cancelled.count()
 
 
 def test_every_balance_is_explained(transactional_db):
@@ -105,6 +109,17 @@ def test_production_refuses_without_force(db, settings):
     assert not any(user.has_usable_password() for user in User.objects.all())
 
 
-def test_transfers_without_accounts_are_refused(db):
-    with pytest.raises(CommandError, match="raise --accounts"):
-        seed(accounts=1)
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        # The two accounts of seed 1 are of different currencies.
+        *(({"accounts": number}, "raise --accounts") for number in (0, 1, 2)),
+        *(({name: -1}, f"^--{name} must be 0 or more") for name in SIZE),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is(db, options, reason):
+    with pytest.raises(CommandError, match=reason):
+        seed(**options)
+
+    assert not User.objects.exists()
+    assert not Account.objects.exists()

@@ -1,7 +1,9 @@
 """The proof of the ledger: it finds what was changed behind the server's back, and nothing else."""
 
+import errno
 import io
 import json
+import os
 import re
 import sys
 import threading
@@ -13,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections
 from django.db.transaction import TransactionManagementError, atomic
 from django.db.utils import load_backend
 from django.utils import timezone
@@ -1002,11 +1004,59 @@ def test_a_malformed_file_is_refused_and_kept(history, tmp_path, capsys, text, m
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("path", [".", "no/such/folder/heads"])
-def test_a_file_that_cannot_be_used_is_refused(tmp_path, monkeypatch, path):
+@pytest.mark.parametrize("path", [".", "no/such/folder/heads", "itself"])
+def test_a_file_that_cannot_be_used_is_refused(tmp_path, monkeypatch, capsys, path):
     monkeypatch.chdir(tmp_path)
+    Path("itself").symlink_to("itself")
 
     with pytest.raises(CommandError) as refusal:
         call_command("verify_ledger", "--json", "--heads", path)
 
     assert refusal.value.returncode == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_no_regular_file_is_not_replaced(history, tmp_path, capsys):
+    # As /dev/null is, or the end of a pipe.
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+
+    for path in pipe, link:
+        with pytest.raises(CommandError, match=f"^{pipe}: this is not a regular file$") as refusal:
+            call_command("verify_ledger", "--heads", str(path))
+        assert refusal.value.returncode == 2
+
+    assert capsys.readouterr().out == ""
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert set(tmp_path.iterdir()) == {pipe, link}
+
+
+def test_heads_that_cannot_be_written_are_no_discrepancies(history, heads, monkeypatch):
+    recorded = heads.read_text()
+
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CommandError, match="No space left on device") as refusal:
+        call_command("verify_ledger", "--heads", str(heads), stdout=io.StringIO())
+
+    assert refusal.value.returncode == 2
+    assert heads.read_text() == recorded
+    assert list(heads.parent.glob("heads*")) == [heads]
+
+
+@pytest.mark.parametrize("option", ["--no-color", "--json"])
+def test_a_database_that_is_away_is_no_discrepancy(db, capsys, option):
+    def away(*args):
+        raise OperationalError("server closed the connection\nLINE 1: SELECT")
+
+    with connection.execute_wrapper(away), pytest.raises(CommandError) as refusal:
+        call_command("verify_ledger", option)
+
+    assert refusal.value.returncode == 2
+    reason = "The database is away or not migrated: server closed the connection"
+    assert str(refusal.value) == reason
+    assert capsys.readouterr().out == ""

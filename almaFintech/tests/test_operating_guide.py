@@ -47,3 +47,12 @@ def test_every_command_exists():
 
 def test_every_probe_is_explained():
     assert set(re.findall(r"^\| `(/\w+)` \|", GUIDE, re.MULTILINE)) == set(PROBES)
+
+
+def test_a_trusted_proxy_is_counted():
+    # Otherwise all clients would share its address, and its failed logins.
+    [deployment] = re.findall(r"^cat > \.env <<END\n(.+?)^END$", GUIDE, re.MULTILINE | re.DOTALL)
+    variables = dict(line.split("=", 1) for line in deployment.splitlines())
+
+    assert variables["TRUST_FORWARDED_PROTO"] == "true"
+    assert variables["TRUSTED_PROXIES"] == "1"

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,7 +86,14 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         ({"DEBUG": "true"}, "DEBUG set to True"),
         ({"SECRET_KEY": ""}, "SECRET_KEY must be set"),
         ({"METRICS_ALLOWED": "10.0.0.0/33"}, "METRICS_ALLOWED: '10.0.0.0/33' does not appear"),
+        ({"CSRF_TRUSTED_ORIGINS": "wallet.example"}, "Origin 'wallet.example' in CSRF_TRUSTED_OR"),
+        ({"CORS_ALLOWED_ORIGINS": "wallet.example"}, "Origin 'wallet.example' in CORS_ALLOWED_OR"),
+        ({"REFRESH_TOKEN_DAYS": "9999999"}, "REFRESH_TOKEN_DAYS must be 36500 or less"),
+        ({"SERVE_ADDRESS": "foo:bar"}, "SERVE_ADDRESS must be address:port"),
+        ({"DATABASE_URL": "postgres://"}, "DATABASE_URL must be a URL such as"),
         ({"DATABASE_URL": "sqlite:////nowhere/at/all.sqlite3"}, "cannot be migrated"),
+        ({"DATABASE_URL": "postgres://wallet@127.0.0.1:1/wallet"}, "cannot be migrated"),
+        ({"DATABASE_URL": f"postgres://wallet@127.0.0.1:1/{'a' * 64}"}, "cannot be migrated"),
     ],
 )
 def test_it_refuses_in_one_line(unsafe, reason):
@@ -110,6 +118,20 @@ def test_it_refuses_the_development_user(tmp_path):
     assert refused.stderr == (
         "almaFintech does not start: The user 'admin' still has the development password.\n"
     )
+
+
+def test_a_server_whose_address_is_taken_leaves_nothing_behind(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = python(
+            *("-m", "almaFintech.serve"),
+            **PRODUCTION | {"DATABASE_URL": f"sqlite:///{tmp_path}/wallet.sqlite3"},
+            SERVE_ADDRESS="{}:{}".format(*taken.getsockname()),
+            TMPDIR=str(tmp_path),
+        )
+
+    assert result.returncode == 1
+    assert "in use" in result.stderr
+    assert not list(tmp_path.glob("almafintech-metrics-*"))
 
 
 def test_servers_that_start_together_migrate_once(tmp_path, other_database):
@@ -154,6 +176,31 @@ def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
         (2,),
         (8,),
     ]
+
+
+def test_it_is_ready_while_its_pool_is_used_up(tmp_path, other_database):
+    settings = {
+        "DATABASE_URL": other_database.url,
+        "DATABASE_POOL_SIZE": "1",
+        "SERVE_WORKERS": "1",
+    }
+    with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor() as threads:
+        token = log_in(server)
+        origin, destination = (open_account(server, token, 5) for _ in range(2))
+        body = {"origin": origin, "destination": destination, "balance": 3}
+        other_database.execute(*LOCK_ACCOUNTS)
+        holding = threads.submit(server.request, "POST", "/api/transfers/", body, token)
+        assert settles(lambda: other_database.execute(WAITERS), [(1,)])
+
+        waiting = threads.submit(server.request, "GET", "/api/me/", token=token)
+        start = time.monotonic()
+        assert server.request("GET", "/readyz").status == 200
+        assert time.monotonic() - start < 5
+        assert not waiting.done()
+        other_database.execute("ROLLBACK")
+
+        # And nobody was told that the database is away.
+        assert (holding.result().status, waiting.result().status) == (201, 200)
 
 
 def end_a_worker(server):

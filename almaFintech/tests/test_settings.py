@@ -1,6 +1,8 @@
 """What the environment says, and what a server does when it says nothing."""
 
+import os
 import re
+import subprocess
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -30,6 +32,20 @@ def test_the_example_explains_every_variable_and_sets_none():
     assert all(line.startswith("#") for lines in paragraphs for line in lines)
     for explanation, _variable in paragraphs[1:]:
         assert re.fullmatch(r"# .+\.", explanation)
+
+
+def test_the_suite_runs_without_any_of_them():
+    recipe = subprocess.run(
+        ["make", "--dry-run", "test-sqlite"],
+        cwd=BASE_DIR,
+        # Without what a make that runs this test says to those it starts.
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert set(re.findall(r"-u (\w+)", recipe)) == set(ENVIRONMENT)
 
 
 def test_production_is_strict():
@@ -77,6 +93,23 @@ def test_a_value_is_what_it_says_with_any_first_character(name):
         ("ACCESS_TOKEN_MINUTES", "five", "must be 0 or more, and not 'five'."),
         ("ACCESS_TOKEN_MINUTES", "0", "must be 1 or more, and not '0'."),
         ("TRUSTED_PROXIES", "-1", "must be 0 or more, and not '-1'."),
+        ("DATABASE_TIMEOUT", "86401", "must be 86400 or less, and not '86401'."),
+        ("ACCESS_TOKEN_MINUTES", "52560001", "must be 52560000 or less, and not '52560001'."),
+        ("REFRESH_TOKEN_DAYS", "36501", "must be 36500 or less, and not '36501'."),
+        ("IDEMPOTENCY_KEY_DAYS", "36501", "must be 36500 or less, and not '36501'."),
+        *(
+            ("SERVE_ADDRESS", value, f"must be address:port or unix:/path, and not {value!r}.")
+            for value in (
+                "",
+                "foo",
+                "foo:bar",
+                "127.0.0.1",
+                "::1:8000",
+                "[::1]",
+                "a:65536",
+                "unix:",
+            )
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name, value, reason):
@@ -87,10 +120,35 @@ def test_a_wrong_value_is_refused_by_name(name, value, reason):
         env(name)
 
 
-@pytest.mark.parametrize("url", ["", "wallet.sqlite3", "/var/lib/wallet", "postgre://host/name"])
+@pytest.mark.parametrize("value", ["127.0.0.1:8000", "localhost:1", "[::1]:80", "unix:/run/wallet"])
+def test_an_address_is_taken_as_it_stands(value):
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {"SERVE_ADDRESS": value}
+
+    assert env("SERVE_ADDRESS") == value
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "wallet.sqlite3", "/var/lib/wallet", "postgre://host/name"),
+        *("postgres://", "postgres://wallet@host", "mysql://host/"),
+        *("postgres://host:abc/name", "postgres://host:65536/name"),
+        # A password with a slash.
+        "postgres://wallet:se/cret@host/name",
+    ],
+)
 def test_a_database_that_is_no_url_is_refused(url):
     env = Environment(**ENVIRONMENT)
     env.ENVIRON = {"DATABASE_URL": url}
 
-    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL must be a URL such as"):
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL must be a URL such as") as error:
         env.db("DATABASE_URL")
+    assert "cret" not in str(error.value)
+
+
+def test_a_database_may_be_named_by_a_service():
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {"DATABASE_URL": "postgres://?service=wallet"}
+
+    assert env.db("DATABASE_URL")["OPTIONS"] == {"service": "wallet"}

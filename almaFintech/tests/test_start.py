@@ -4,8 +4,13 @@ from io import StringIO
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from whitenoise.runserver_nostatic.management.commands.runserver import Command as Runserver
+
+
+@pytest.fixture(autouse=True)
+def development(settings):
+    settings.DEBUG = True
 
 
 @pytest.fixture
@@ -16,16 +21,14 @@ def served(monkeypatch):
     return calls
 
 
-def start() -> str:
+def start(address="127.0.0.1:8123") -> str:
     out = StringIO()
-    call_command("start", "127.0.0.1:8123", stdout=out)
+    call_command("start", address, stdout=out)
     return out.getvalue()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_new_database_is_migrated_and_the_way_in_is_told(served, settings):
-    settings.DEBUG = True
-
+def test_a_new_database_is_migrated_and_the_way_in_is_told(served):
     assert start() == (
         "API    http://127.0.0.1:8123/api/\n"
         "Admin  http://127.0.0.1:8123/admin/\n"
@@ -46,3 +49,21 @@ def test_the_child_of_the_autoreloader_only_serves(served, monkeypatch):
 
     assert start() == ""
     assert served == ["8123"]
+
+
+# No database: what is refused, is refused before it is asked.
+
+
+@pytest.mark.parametrize("address", ["99999", "127.0.0.1:65536"])
+def test_a_port_that_is_none_is_refused(served, address):
+    with pytest.raises(CommandError, match="must be 65535 or less, and not"):
+        start(address)
+    assert served == []
+
+
+def test_production_is_not_served_with_development_tools(served, settings):
+    settings.DEBUG = False
+
+    with pytest.raises(CommandError, match="make serve"):
+        start()
+    assert served == []

@@ -1,4 +1,4 @@
-"""The crash test, for half a minute; by hand it runs as long as one likes."""
+"""The crash test, for a quarter of a minute; by hand it runs as long as one likes."""
 
 import subprocess
 import sys

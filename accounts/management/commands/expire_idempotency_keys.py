@@ -4,15 +4,15 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from accounts.models import IdempotencyKey
+from almaFintech.commands import DatabaseCommand
 
 AT_A_TIME = 10_000
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = "Delete the idempotency keys that are older than IDEMPOTENCY_KEY_DAYS."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -5,17 +5,20 @@ test, or a look at many rows.
 import random
 import time
 from collections import defaultdict
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from faker import Faker
 from tqdm import tqdm
 
 from accounts import ledger
 from accounts.models import Account, Transfer
+from almaFintech.commands import DatabaseCommand
 from login.models import Profile
 
 AT_A_TIME = 1000
@@ -29,7 +32,7 @@ REFERENCES = (
 CANCELLED_SHARE = 0.03
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Add users, accounts and transfers that look like real ones. The same --seed gives the "
         f"same world. In development everybody's password is {DEMO_PASSWORD!r}."
@@ -45,12 +48,19 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not (settings.DEBUG or options["force"]):
             raise CommandError("This is a production server. With --force it is filled anyway.")
+        for name in "users", "accounts", "transfers":
+            if options[name] < 0:
+                raise CommandError(f"--{name} must be 0 or more.")
         self.random = random.Random(options["seed"])  # noqa: S311  # a game, not a secret
         self.faker = Faker(["es_AR", "en_US", "pt_BR"])
         self.faker.seed_instance(options["seed"])
 
+        # All that can be refused is refused before anything is written.
+        unopened = self.make_accounts(options["accounts"])
+        if options["transfers"] and not of_shared_currencies(unopened):
+            raise CommandError("Transfers need two accounts of one currency: raise --accounts.")
         users = self.make_users(options["users"])
-        accounts = self.open_accounts(options["accounts"], users)
+        accounts = self.open_accounts(unopened, users)
         start = time.perf_counter()
         self.send(options["transfers"], accounts)
         rate = options["transfers"] / (time.perf_counter() - start)
@@ -90,14 +100,17 @@ class Command(BaseCommand):
         Profile.objects.bulk_create(profiles, batch_size=AT_A_TIME)
         return users
 
-    def open_accounts(self, number: int, users: list[User]) -> dict[Account, User | None]:
-        """Open accounts, give each to a user, and return them with their owners."""
+    def make_accounts(self, number: int) -> list[Account]:
         weights = [weight for weight, _ in CURRENCIES.values()]
-        opened = []
+        accounts = []
         for currency in self.random.choices(list(CURRENCIES), weights, k=number):
             _, usual = CURRENCIES[currency]
             units = round(self.random.lognormvariate(0, 1) * usual, 2)
-            opened.append(Account(currency=currency, balance=int(units * 100) * 10_000))
+            accounts.append(Account(currency=currency, balance=int(units * 100) * 10_000))
+        return accounts
+
+    def open_accounts(self, opened: list[Account], users: list[User]) -> dict[Account, User | None]:
+        """Open accounts, give each to a user, and return them with their owners."""
         for batch in self.batches(opened, "accounts"):
             ledger.open_accounts(batch, reason="demo")
         if not users:
@@ -121,13 +134,11 @@ class Command(BaseCommand):
 
     def send(self, number: int, owners: dict[Account, User | None]) -> None:
         """Book transfers that can be paid, and give a few back."""
-        by_currency = defaultdict(list)
-        for account in owners:
-            by_currency[account.currency].append(account)
-        kin = {code: accounts for code, accounts in by_currency.items() if len(accounts) > 1}
-        if number and not kin:
-            raise CommandError("Transfers need two accounts of one currency: raise --accounts.")
+        kin = of_shared_currencies(owners)
         senders = [account for accounts in kin.values() for account in accounts]
+        owner_of: dict[int | None, User | None] = {
+            account.pk: owner for account, owner in owners.items()
+        }
         balances: dict[int | None, int] = {account.pk: account.balance for account in senders}
         for size in self.batches(range(number), "transfers"):
             batch: list[Transfer] = []
@@ -160,7 +171,9 @@ class Command(BaseCommand):
                     balances[receiver] -= transfer.balance
                     balances[sender] += transfer.balance
                     regretted.append(transfer)
-            ledger.cancel(regretted)
+            # By whom it was received, and in this order, in which each can be paid.
+            for owner, transfers in groupby(regretted, lambda item: owner_of[item.destination_id]):
+                ledger.cancel(transfers, by=owner)
 
     def batches(self, items: Any, unit: str) -> Any:
         """Pieces of `items`, with a bar that shows how far it has come where somebody looks."""
@@ -169,3 +182,11 @@ class Command(BaseCommand):
                 piece = items[start : start + AT_A_TIME]
                 yield piece
                 bar.update(len(piece))
+
+
+def of_shared_currencies(accounts: Iterable[Account]) -> dict[str, list[Account]]:
+    """The accounts that have another one to send to, by currency."""
+    by_currency = defaultdict(list)
+    for account in accounts:
+        by_currency[account.currency].append(account)
+    return {code: shared for code, shared in by_currency.items() if len(shared) > 1}

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from tqdm import tqdm
 
 from accounts.verification import (
@@ -21,16 +21,19 @@ from accounts.verification import (
     read_heads,
     snapshot,
 )
+from almaFintech.commands import DatabaseCommand
 
-DISCREPANCIES, BAD_FILE = 1, 2
+DISCREPANCIES, NOT_CHECKED = 1, 2
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     help = (
         "Prove that the entries of the ledger explain every balance and every transfer. The "
         "server may go on meanwhile: what is proved is the moment at which this began. Prints "
-        "each discrepancy on one line, and exits 1 when there is any."
+        "each discrepancy on one line, and exits 1 when there is any, or 2 when something keeps it "
+        "from checking."
     )
+    kept_from_it = NOT_CHECKED
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object instead")
@@ -45,13 +48,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
-        path = options["heads"] and options["heads"].resolve()
+        path = options["heads"] and _usable(options["heads"])
         recorded = _checked_heads(path) if path and path.exists() else iter(())
         as_json = options["json"]
         discrepancies = 0
-        if as_json:
-            self.stdout.write('{"discrepancies": [')
         with _recording(path) as keep, snapshot():
+            if as_json:
+                self.stdout.write('{"discrepancies": [')
             # Nothing is shown where nobody watches: None disables it unless on a terminal.
             bar = tqdm(total=estimated_entries(), unit=" entries", leave=False, disable=None)
             with bar:
@@ -81,13 +84,25 @@ class Command(BaseCommand):
                 sys.exit(DISCREPANCIES)
 
 
+def _usable(path: Path) -> Path:
+    """Where the heads really are; what is there must be a file, because it will be replaced."""
+    try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            raise CommandError(f"{path}: this is not a regular file")
+    except (OSError, RuntimeError) as error:
+        # RuntimeError is what a link to itself gets before Python 3.13.
+        raise CommandError(f"{path}: {error}") from error
+    return path
+
+
 def _checked_heads(path: Path) -> Iterator[Head]:
     """The heads in a file that has been read to its end once and found good."""
     try:
         for _ in read_heads(path):
             pass
     except (OSError, ValueError) as error:
-        raise CommandError(f"{path}: {error}", returncode=BAD_FILE) from error
+        raise CommandError(f"{path}: {error}") from error
     return read_heads(path)
 
 
@@ -101,7 +116,7 @@ def _recording(path: Path | None) -> Iterator[Callable[[Head], object]]:
     try:
         file = new.open("x", encoding="ascii")
     except OSError as error:
-        raise CommandError(f"{new}: {error.strerror}", returncode=BAD_FILE) from error
+        raise CommandError(f"{new}: {error.strerror}") from error
     try:
         with file:
             yield lambda head: file.write(f"{head}\n")
