@@ -137,12 +137,15 @@ class WalletMachine(RuleBasedStateMachine):
         items=st.lists(st.tuples(accounts, accounts, AMOUNTS), min_size=1, max_size=3),
     )
     def send_with_a_key(self, key, items):
-        """A batch over HTTP: once for each key, and any other request with it is refused."""
+        """Over HTTP, alone or as a batch: once for each key, and any other request is refused."""
         sent, answer = self.answered.get(key, (None, None))
         known = ("origin", "destination", "balance")
-        body = {"transfers": [dict(zip(known, item, strict=True)) for item in items]}
+        bodies = [dict(zip(known, item, strict=True)) for item in items]
+        path, body = "/api/transfers/batch/", {"transfers": bodies}
+        if len(bodies) == 1:
+            path, [body] = "/api/transfers/", bodies
 
-        response = Person(self.boss).post("/api/transfers/batch/", body, idempotency_key=key)
+        response = Person(self.boss).post(path, body, idempotency_key=key)
 
         if answer is not None:
             replayed = (201, answer.content) if items == sent else (422, response.content)
@@ -153,8 +156,9 @@ class WalletMachine(RuleBasedStateMachine):
             return multiple()
         assert response.status_code == 201
         self.answered[key] = items, response
-        booked = [Transfer(pk=row["id"]) for row in response.json()]
-        return multiple(*self.book(booked, items))
+        answered = response.json()
+        rows = answered if len(items) > 1 else [answered]
+        return multiple(*self.book([Transfer(pk=row["id"]) for row in rows], items))
 
     @rule(target=transfers, key=st.sampled_from("abc"))
     def send_again(self, key):
@@ -205,6 +209,18 @@ class WalletMachine(RuleBasedStateMachine):
         allowed = is_open and self.wallet.move(destination, origin, amount)
         assert self.attempt(Transfer.objects.get(pk=transfer).delete) is allowed
         row[3] = is_open and not allowed
+
+    @rule(chosen=st.lists(transfers, unique=True, max_size=4))
+    def cancel_many(self, chosen):
+        """By a queryset, newest first: all or none."""
+        newest_first = sorted(chosen, reverse=True)
+        rows = [self.wallet.transfers[transfer] for transfer in newest_first]
+        returns = [(destination, origin, amount) for origin, destination, amount, _ in rows]
+        allowed = all(row[3] for row in rows) and self.wallet.move_all(returns) is None
+        queryset = Transfer.objects.filter(pk__in=chosen).order_by("-id")
+        assert self.attempt(queryset.delete) is allowed
+        for row in rows:
+            row[3] = row[3] and not allowed
 
     @rule(
         account=accounts,
