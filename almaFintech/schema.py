@@ -204,7 +204,7 @@ class Schema(AutoSchema):
             operation["parameters"] = operation.get("parameters", []) + [
                 page for page in pages if page["name"] in view.known_parameters()
             ]
-        headers = operation.pop("x-headers", {})
+        headers = dict(operation.pop("x-headers", {}))
         headers |= {"Link": self._link()} if paged else {}
         headers |= {"Idempotent-Replayed": REPLAYED} if idempotent else {}
         for status, success in operation["responses"].items():
