@@ -160,6 +160,9 @@ def send(process: psutil.Process, number: signal.Signals) -> bool:
     return True
 
 
+LOCKS = ("postmaster.pid", ".s.PGSQL.5432.lock")
+
+
 class Database(Service):
     """A PostgreSQL with the durability that it has by default."""
 
@@ -186,6 +189,14 @@ class Database(Service):
     def command(self) -> list[str]:
         data = self.socket_folder
         return [str(self.package.bin_path / "postgres"), "-D", data, "-k", data, "-h", ""]
+
+    def start(self) -> None:
+        # PostgreSQL leaves to people what it finds of a server that was killed at its start.
+        for name in LOCKS:
+            lock = Path(self.socket_folder, name)
+            if lock.exists() and not lock.stat().st_size:
+                lock.unlink()
+        super().start()
 
     def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
         return psycopg.connect(host=self.socket_folder, user="postgres", dbname="postgres")
@@ -220,6 +231,8 @@ class WebServer(Service):
             "DATABASE_URL": self.database.url,
             "DATABASE_POOL_SIZE": str(self.threads),
             "ACCESS_TOKEN_MINUTES": "1440",
+            # One that is killed cannot take away what it keeps for its workers.
+            "TMPDIR": str(self.log.parent),
         }
 
     def command(self) -> list[str]:
