@@ -219,7 +219,7 @@ class WalletAdmin(admin.ModelAdmin):
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        trail.deleted(request.user, queryset)
+        trail.deleted(request.user, trail.locked_to_delete(queryset))
         return super().log_deletions(request, queryset)
 
     def _answer(

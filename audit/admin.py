@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 
+from accounts.permissions import acting_user
 from almaFintech.admin import ReadOnlyAdmin
 from almaFintech.transactions import retried
 from audit import trail
@@ -43,7 +44,8 @@ def own_password(request: HttpRequest) -> HttpResponse:
         return page()
 
     def change() -> HttpResponse:
-        with trail.changing(request.user, request.user):  # type: ignore[arg-type]
+        user = acting_user(request)
+        with trail.changing(user, trail.locked_row(user)):
             return page()
 
     return retried(change)()

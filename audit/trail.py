@@ -47,14 +47,12 @@ def state_of(row: Model) -> State:
     return state
 
 
-def locked_row(row: M, *, to_delete: bool = False) -> M:
+def locked_row(row: M) -> M:
     """The row as it is now, and as only this transaction can change it. Raises Http404.
 
     Without the lock, what somebody else changes meanwhile would be recorded as done by whoever
     asks here.
     """
-    if to_delete:
-        _lock_to_delete([row])
     if isinstance(row, Profile):
         # A profile belongs to its user, and changes under the user's lock.
         locked_row(row.user)
@@ -63,9 +61,11 @@ def locked_row(row: M, *, to_delete: bool = False) -> M:
     return cast(M, get_object_or_404(rows, pk=row.pk))
 
 
-def _lock_to_delete(rows: Iterable[Model]) -> None:
-    """Lock what the ledger locks before the accounts that it closes."""
+def locked_to_delete(rows: Iterable[M]) -> list[M]:
+    """The same for rows that are to be deleted, locked in the order in which the ledger does it."""
+    rows = list(rows)
     ledger.lock_to_close(row.pk for row in rows if isinstance(row, Account))
+    return [locked_row(row) for row in rows]
 
 
 def created(by: Staff, row: Model) -> None:
@@ -79,17 +79,15 @@ def changed(by: Staff, row: Model, before: State) -> None:
 
 @contextmanager
 def changing(by: Staff, row: Model) -> Iterator[None]:
-    """Record what the block changes in `row`."""
-    before = state_of(locked_row(row))
+    """Record what the block changes in a locked row."""
+    before = state_of(row)
     yield
     changed(by, row, before)
 
 
 def deleted(by: Staff, rows: Iterable[Model]) -> None:
-    """Record rows that are about to be deleted. Raises Http404 when one is gone."""
-    rows = list(rows)
-    _lock_to_delete(rows)
-    _write(by, Record.Action.DELETED, [(row, state_of(locked_row(row)), {}) for row in rows])
+    """Record locked rows that are about to be deleted."""
+    _write(by, Record.Action.DELETED, [(row, state_of(row), {}) for row in rows])
 
 
 def cancelled(by: Staff, transfers: Iterable[Transfer]) -> None:

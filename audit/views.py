@@ -29,7 +29,10 @@ class AuditedViewSet(GenericAPIView):
         row = self.find_object()
         if self.request.method in SAFE_METHODS:
             return row
-        return trail.locked_row(row, to_delete=self.request.method == "DELETE")
+        if self.request.method == "DELETE":
+            [row] = trail.locked_to_delete([row])
+            return row
+        return trail.locked_row(row)
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         # What is run again begins by reading the request and the row again.
