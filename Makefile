@@ -9,9 +9,10 @@ WORKERS ?= 2
 BIN := .venv/bin
 # Tests and checks must not depend on how somebody has configured the server they run by hand.
 UNCONFIGURED := env $(shell sed -n 's/^.\([A-Z][A-Z_]*\)=.*/-u \1/p' .env.example) ENV_FILE=/dev/null
-# A new key for each check: one that is written down here is known, and no server starts with it.
+# New keys for each check: what is written down here is known, and no server starts with it.
+NEW_KEY = "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))')"
 PRODUCTION = $(UNCONFIGURED) DEBUG=false ALLOWED_HOSTS=wallet.example \
-	SECRET_KEY="$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))')"
+	SECRET_KEY=$(NEW_KEY) LEDGER_KEY=$(NEW_KEY)
 
 .PHONY: run serve test test-sqlite test-postgres test-mariadb check openapi format lock clean
 

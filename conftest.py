@@ -13,9 +13,10 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
-from accounts import append_only
+from accounts import append_only as entries
 from accounts.models import Account
 from accounts.verification import Verification
+from audit import append_only as records
 
 PASSWORD = "a long and quiet river"
 
@@ -73,10 +74,12 @@ def emptying_the_tables_passes_the_triggers():
 
     def flush_past_the_triggers(self):
         with connection.schema_editor() as editor:
-            append_only.remove(None, editor)
+            entries.remove(None, editor)
+            records.remove(None, editor)
         flush(self)
         with connection.schema_editor() as editor:
-            append_only.install(None, editor)
+            entries.install(None, editor)
+            records.install(None, editor)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush_past_the_triggers)

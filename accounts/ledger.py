@@ -17,13 +17,15 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Model, QuerySet
-from django.utils import timezone
+from rest_framework import status
 
 from accounts import metrics, models
-from almaFintech.errors import Refusal
+from almaFintech import chains, clock
+from almaFintech.errors import RETRY_AFTER_SECONDS, Refusal
 from almaFintech.querysets import locked
 from almaFintech.transactions import retried
 
@@ -95,6 +97,19 @@ class CurrencyFixed(LedgerRefusal):
     default_message = "The currency cannot change once the account has transfers"
 
 
+class AccountAhead(LedgerRefusal):
+    """The account's last entry is dated later than the database's clock says it is now.
+
+    Entries keep their order, so each one to come would be dated as far ahead. A small difference
+    is that of two clocks; a large one means that a clock was wrong for a moment.
+    """
+
+    code = "account_ahead"
+    default_message = "The last entry of the account is dated in the future"
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    wait = RETRY_AFTER_SECONDS
+
+
 class SideDoor(LedgerRefusal):
     """A way around the ledger that Django offers and this project refuses."""
 
@@ -164,6 +179,9 @@ def _post_groups(
     rows = [row for booked in outcomes if isinstance(booked, list) for row in booked]
     if rows:
         journal = Journal(accounts)
+        now = clock.now()
+        for row in rows:
+            row.date = now
         for row in _rows(models.Transfer).bulk_create(rows):
             journal.move(models.Entry.Kind.TRANSFER, row, row.date, row.created_by_id)
         journal.write()
@@ -248,7 +266,7 @@ def _cancel(ids: Sequence[int | None], by: User | None) -> datetime:
         except LedgerRefusal as refusal:
             refusal.index = index
             raise
-    now = timezone.now()
+    now = clock.now()
     _rows(models.Transfer).filter(pk__in=list(rows)).update(
         cancelled=True, cancelled_by=by, cancelled_at=now
     )
@@ -292,10 +310,15 @@ def open_accounts(
 def _open_accounts(
     openings: Sequence[tuple[int | None, str, int]], by: User | None, reason: str
 ) -> "list[models.Account]":
+    # Locked before the accounts get their numbers, so that these are committed in their order.
+    register = _lock_register()
     rows = [models.Account(pk=pk, currency=currency) for pk, currency, _ in openings]
     _rows(models.Account).bulk_create(rows)
+    register.opened += len(rows)
+    register.seal = chains.keys()[0].count(register.NAME, register.opened)
+    _rows(models.Register).filter(pk=register.pk).update(opened=register.opened, seal=register.seal)
     journal = Journal({row.pk: row for row in rows})
-    now = timezone.now()
+    now = clock.now()
     for row, (_, _, balance) in zip(rows, openings, strict=True):
         journal.enter(row, models.Entry.Kind.OPENING, balance, now, by=by, reason=reason)
     journal.write()
@@ -335,7 +358,7 @@ def _edit_account(
 
     kind = models.Entry.Kind
     journal = Journal({row.pk: row})
-    now = timezone.now()
+    now = clock.now()
     if "currency" in fields and known.get("currency", row.currency) != row.currency:
         if _touching([row.pk]).exists():
             raise CurrencyFixed
@@ -351,7 +374,7 @@ def _edit_account(
 
 def _remember(account: "models.Account", row: "models.Account") -> None:
     """Give the caller's object what the database now holds."""
-    for name in ("currency", "balance", "last_seq", "last_date", "last_digest"):
+    for name in ("currency", "balance", "last_seq", "last_date", "seal"):
         setattr(account, name, getattr(row, name))
     account.balance_as_read = row.balance
 
@@ -370,7 +393,7 @@ def close_accounts(
 def _close_accounts(ids: Sequence[int], by: User | None) -> tuple[int, dict[str, int]]:
     rows = lock_to_close(ids)
     journal = Journal(rows)
-    now = timezone.now()
+    now = clock.now()
     for row in rows.values():
         journal.enter(row, models.Entry.Kind.CLOSING, -row.balance, now, by=by)
     journal.write()
@@ -417,13 +440,16 @@ def _move(
     """Move `amount` in `balances`, or say why it cannot move."""
     if payer.id is not None and payer.id == receiver.id:
         raise SameAccount
-    for side in sorted((payer, receiver), key=lambda side: side.role != "Origin"):
-        if side.id not in accounts:
-            raise AccountMissing(f"{side.role} account does not exist")
-    if accounts[payer.id].currency != accounts[receiver.id].currency:
-        raise CurrencyMismatch
+    if payer.id not in accounts:
+        raise AccountMissing(f"{payer.role} account does not exist")
+    # Before anything is said of the receiver: what an account could not pay must not show whether
+    # another one exists, or in which currency.
     if balances[payer.id] < amount:
         raise InsufficientFunds(f"{payer.role} account has insufficient funds")
+    if receiver.id not in accounts:
+        raise AccountMissing(f"{receiver.role} account does not exist")
+    if accounts[payer.id].currency != accounts[receiver.id].currency:
+        raise CurrencyMismatch
     if balances[receiver.id] + amount > MAX_MICRO_UNITS:
         raise BalanceOverflow(f"{receiver.role} account cannot hold that much")
     balances[payer.id] -= amount
@@ -461,10 +487,13 @@ class Journal:
         self, account: "models.Account", kind: str, amount: int, date: datetime, **fields: Any
     ) -> None:
         """Change the balance of a locked account by `amount`, and enter that in its chain."""
+        last = account.last_date or date
+        if (last - date).total_seconds() > settings.CLOCK_TOLERANCE_SECONDS:
+            raise AccountAhead
         account.balance += amount
         account.last_seq += 1
-        # The clocks of two servers differ, but the entries of an account stay in order.
-        account.last_date = max(date, account.last_date or date)
+        # Clocks are set back by a little now and then, but the entries stay in order.
+        account.last_date = max(date, last)
         entry = models.Entry(
             account_id=account.pk,
             seq=account.last_seq,
@@ -475,7 +504,7 @@ class Journal:
             currency=account.currency,
             **fields,
         )
-        entry.digest = account.last_digest = entry.digest_after(bytes(account.last_digest))
+        entry.digest, account.seal = chains.append(bytes(account.seal), entry.content())
         self.entries.append(entry)
 
     def write(self) -> None:
@@ -490,7 +519,7 @@ class Journal:
             _rows(models.Account).bulk_create(
                 [account for id, account in self.accounts.items() if id in changed],
                 update_conflicts=True,
-                update_fields=["currency", "balance", "last_seq", "last_date", "last_digest"],
+                update_fields=["currency", "balance", "last_seq", "last_date", "seal"],
                 unique_fields=["id"] if by_key else None,
             )
             _rows(models.Entry).bulk_create(self.entries)
@@ -510,6 +539,15 @@ def _lock_accounts(
     ids: Iterable[int | None], *, no_key: bool = True
 ) -> "dict[int | None, models.Account]":
     return {account.pk: account for account in _locked(models.Account, ids, no_key=no_key)}
+
+
+def _lock_register() -> "models.Register":
+    rows = _locked(models.Register, [models.Register.ONLY])
+    if not rows:
+        # Only where all tables were emptied; two who come here at once make one row.
+        _rows(models.Register).bulk_create([models.Register()], ignore_conflicts=True)
+        rows = _locked(models.Register, [models.Register.ONLY])
+    return rows[0]
 
 
 def _rows(model: type[M]) -> QuerySet[M]:

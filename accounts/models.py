@@ -13,8 +13,9 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts import ledger
-from accounts.chain import GENESIS, digest_of
+from accounts.chain import content_of
 from accounts.currencies import currencies_in_use, currency_choices, in_units
+from almaFintech.chains import GENESIS
 from almaFintech.querysets import BranchedQuerySet
 
 STATEMENT_COLUMNS = (
@@ -110,11 +111,12 @@ class Account(models.Model):
         help_text="Micro units: 1 000 000 is one unit of the currency.",
     )
 
-    # The head of the account's chain of entries. It is kept here, and not looked up, because
+    # The end of the account's chain of entries. It is kept here, and not looked up, because
     # the row is locked anyway and a look-up beside a lock could read what the lock waited for.
+    # The seal is that of `almaFintech.chains`, and stands nowhere else.
     last_seq = models.BigIntegerField(default=0, editable=False)
     last_date = models.DateTimeField(null=True, editable=False)
-    last_digest = models.BinaryField(max_length=32, default=GENESIS)
+    seal = models.BinaryField(max_length=32, default=GENESIS)
 
     objects = models.Manager.from_queryset(AccountQuerySet)()
 
@@ -232,6 +234,12 @@ class CascadeQuerySet(models.QuerySet["Transfer"]):
             raise ledger.SideDoor("A booked transfer does not change: delete() gives it back.")
         return super().update(**kwargs)
 
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ledger.SideDoor("A booked transfer does not change: delete() gives it back.")
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ledger.SideDoor("Transfers are booked by save() or Transfer.objects.bulk_create().")
+
 
 class Transfer(models.Model):
     """An amount moved from one account to another of the same currency.
@@ -246,11 +254,11 @@ class Transfer(models.Model):
         cancelled: whether the amount was given back.
         reference: the sender's own words.
         created_by, cancelled_by: users who did it; the number stays when the user is deleted.
-        cancelled_at: when it was given back; null, too, where that was before the ledger.
+        cancelled_at: when it was given back.
     """
 
     id = models.BigAutoField(primary_key=True)
-    date = models.DateTimeField(auto_now_add=True)
+    date = models.DateTimeField(editable=False, blank=True)
     origin = models.ForeignKey(
         Account,
         on_delete=models.SET_NULL,
@@ -306,6 +314,11 @@ class Transfer(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(origin=F("destination")), name="transfer_accounts_differ"
+            ),
+            models.CheckConstraint(
+                condition=Q(cancelled=True, cancelled_at__isnull=False)
+                | Q(cancelled=False, cancelled_at=None, cancelled_by=None),
+                name="transfer_cancelled_with_its_date",
             ),
         ]
 
@@ -378,7 +391,7 @@ class Entry(models.Model):
         by: user who did it; null where no user is known.
         reason: why, in the words of whoever did it: the reference of a transfer, or what staff
             says of an edit.
-        digest: link of the account's hash chain, see `accounts.chain`.
+        digest: link of the account's chain, see `accounts.chain`.
     """
 
     class Kind(models.TextChoices):
@@ -414,6 +427,7 @@ class Entry(models.Model):
 
     class Meta:
         ordering = ("id",)
+        base_manager_name = "objects"
         verbose_name_plural = "entries"
         # The balance at a moment, and the period of a statement.
         indexes = [models.Index(fields=["account", "date", "seq"], name="entry_account_date")]
@@ -434,10 +448,9 @@ class Entry(models.Model):
     def delete(self, *args: Any, **options: Any) -> NoReturn:
         raise ledger.SideDoor("Entries are kept for good: save() a new state of the account.")
 
-    def digest_after(self, previous: bytes) -> bytes:
-        """The digest that belongs to this entry when `previous` is the one before it."""
-        return digest_of(
-            previous,
+    def content(self) -> bytes:
+        """What the digest of this entry vouches for."""
+        return content_of(
             self.account_id,
             self.seq,
             self.kind,
@@ -450,6 +463,32 @@ class Entry(models.Model):
             self.by_id,
             self.reason,
         )
+
+
+class Register(models.Model):
+    """How many accounts were ever opened, in its one row.
+
+    An account that is deleted behind the server's back together with all its entries leaves no
+    gap in any chain. It does leave one here: the number is signed with the ledger's key.
+
+    Attributes:
+        opened: number of accounts ever opened, those closed since included.
+        seal: signature of `opened`, see `almaFintech.chains`.
+    """
+
+    ONLY = 1
+    NAME = "accounts"
+
+    id = models.SmallIntegerField(primary_key=True, default=ONLY)
+    opened = models.BigIntegerField(default=0)
+    seal = models.BinaryField(max_length=32, default=GENESIS)
+
+    class Meta:
+        verbose_name_plural = "register"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="register_has_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.opened} accounts opened"
 
 
 class IdempotencyKey(models.Model):

@@ -13,18 +13,22 @@ has reached the database since. Nothing is repaired. Every difference is a `Disc
     balance_after each running balance is the one before plus the amount, and never negative;
                   after a closing it is 0
     date          the dates of an account never go back
-    digest        each digest follows from the one before
+    future        no entry is dated later than now
+    digest        each digest follows from the one before, by the key of the ledger
     balance       an account holds what its last entry says
     sum           an account holds the sum of its entries
-    last_seq, last_date, last_digest
-                  an account knows its last entry
+    last_seq, last_date, seal
+                  an account knows its last entry, and holds its seal
+    opened        there are as many accounts, those closed since included, as were ever opened
+    register      and that number is signed
     head          an entry of which the digest was recorded elsewhere is still there
     entry         a transfer has one entry of each side, a cancelled one two, and no others
     account, amount, by, reason, and again counterparty and currency
                   an entry says what its transfer says
     booked, cancelled
                   and so it does of when: later only where an earlier entry of the account was
-                  dated later
+                  dated later; a transfer says when and by whom it was cancelled if it was, and
+                  only then
     origin, destination
                   a transfer forgets no account that is still there
     entries       (of a transfer, where they are too many to tell one by one, or the database
@@ -32,6 +36,8 @@ has reached the database since. Nothing is repaired. Every difference is a `Disc
     total, total_transfer, total_cancellation
                   of each currency there is what openings and adjustments have brought and
                   closings have taken, and transfers and cancellations sum to zero
+    record, record_seq, trail
+                  the records of what staff did are a chain of the same kind, see `audit.trail`
 
 Memory is bounded: entries, accounts and recorded heads are read side by side in the order of the
 accounts, a page at a time, and the database compares the transfers with their entries.
@@ -41,12 +47,13 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, timedelta
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import (
     BigIntegerField,
@@ -66,8 +73,10 @@ from django.db.models import (
 from django.db.models.functions import Cast, Coalesce
 from django.db.transaction import TransactionManagementError
 
-from accounts.chain import GENESIS, digest_of
-from accounts.models import Account, Entry, Transfer
+from accounts.chain import content_of
+from accounts.models import Account, Entry, Register, Transfer
+from almaFintech import chains, clock
+from audit import trail
 
 # Rows read at once: enough to make a query's overhead small, few enough to hold.
 PAGE = 5_000
@@ -93,7 +102,7 @@ ENTRY_FIELDS = (
     "reason",
     "digest",
 )
-ACCOUNT_FIELDS = ("pk", "currency", "balance", "last_seq", "last_date", "last_digest")
+ACCOUNT_FIELDS = ("pk", "currency", "balance", "last_seq", "last_date", "seal")
 
 START_SNAPSHOT = {
     "postgresql": ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"],
@@ -120,6 +129,7 @@ class Discrepancy(NamedTuple):
     seq: int | None = None
     transfer: int | None = None
     currency: str | None = None
+    record: int | None = None
 
     def __str__(self) -> str:
         subject = {
@@ -127,6 +137,7 @@ class Discrepancy(NamedTuple):
             "entry": self.seq,
             "transfer": self.transfer,
             "currency": self.currency,
+            "record": self.record,
         }
         where = " ".join(f"{name} {value}" for name, value in subject.items() if value is not None)
         expected, found = as_text(self.expected), as_text(self.found)
@@ -203,6 +214,7 @@ class Verification:
 
     Attributes, complete once `run` is exhausted:
         accounts, entries, transfers: how many there are.
+        opened: how many accounts there ever were, by their entries.
         totals: for each currency the sums of the amounts by kind of entry, and of the balances
             as "balance", in micro units.
     """
@@ -216,7 +228,7 @@ class Verification:
         self.recorded = recorded
         self.keep = keep
         self.progress = progress
-        self.accounts = self.entries = self.transfers = 0
+        self.accounts = self.entries = self.transfers = self.opened = 0
         zeros = dict.fromkeys(("balance", *Entry.Kind.values), 0)
         # A kind that there should not be is summed like the others.
         self.totals: defaultdict[str, defaultdict[str, int]] = defaultdict(
@@ -225,9 +237,12 @@ class Verification:
 
     def run(self) -> Iterator[Discrepancy]:
         """Yield every discrepancy. Run it within `snapshot` while others write."""
+        self.latest = clock.now() + timedelta(seconds=settings.CLOCK_TOLERANCE_SECONDS)
         yield from self._check_accounts()
+        yield from self._check_register()
         yield from self._check_transfers()
         yield from self._check_totals()
+        yield from self._check_records()
 
     def _check_accounts(self) -> Iterator[Discrepancy]:
         rows = Account.objects.values_list(*ACCOUNT_FIELDS)
@@ -256,7 +271,8 @@ class Verification:
     ) -> Iterator[Discrepancy]:
         seq = balance = total = 0
         # An account begins like one that was closed.
-        kind, currency, date, digest = CLOSING, None, None, GENESIS
+        kind, currency, date, digest = CLOSING, None, None, b""
+        chain = chains.Follower()
         recorded_seq = head.seq if head else None
         recorded_digest = None
         totals = self.totals
@@ -307,8 +323,9 @@ class Verification:
                 yield differs("balance_after", 0 if kind == CLOSING else "0 or more", after, now)
             if date is not None and day < date:
                 yield differs("date", f"{as_text(date)} or later", day, now)
-            expected_digest = digest_of(
-                digest,
+            if day > self.latest:
+                yield differs("future", f"{as_text(self.latest)} or earlier", day, now)
+            content = content_of(
                 account,
                 now,
                 kind,
@@ -321,10 +338,10 @@ class Verification:
                 by,
                 reason,
             )
-            # What comes after is compared with what is stored, so that each edit is told once.
             digest = bytes(link)
-            if digest != expected_digest:
-                yield differs("digest", expected_digest, digest, now)
+            if not chain.accepts(content, digest):
+                # The right digest is not told: with it, whoever changed the entry could finish.
+                yield differs("digest", "one that the key gives", digest, now)
             if now == recorded_seq:
                 recorded_digest = digest
             seq, balance, date = now, after, day
@@ -333,22 +350,38 @@ class Verification:
             yield differs("kind", CLOSING if row is None else OPENING, None, seq + 1)
         if row is not None:
             fields = zip(
-                ("currency", "balance", "last_seq", "last_date", "last_digest"),
-                (currency, balance, seq, date, digest),
-                (*row[1:5], bytes(row[5])),
+                ("currency", "balance", "last_seq", "last_date"),
+                (currency, balance, seq, date),
+                row[1:5],
                 strict=True,
             )
             for name, expected, found in fields:
                 # Where there is no entry, the missing opening says it all.
                 if found != expected and seq:
                     yield differs(name, expected, found)
+            if seq and not chain.ends_in(bytes(row[5])):
+                yield differs("seal", f"that of entry {seq}", bytes(row[5]))
         held = 0 if row is None else row[2]
         if total != held:
             yield differs("sum", total, held)
         if head and recorded_digest != head.digest:
             yield differs("head", head.digest, recorded_digest, head.seq)
         if seq:
+            self.opened += account > 0
             self.keep(Head(account, seq, digest))
+
+    def _check_register(self) -> Iterator[Discrepancy]:
+        register = Register.objects.first()
+        number = register.opened if register else 0
+        if number != self.opened:
+            yield Discrepancy("opened", number, self.opened)
+        seals = [key.count(Register.NAME, number) for key in chains.keys()]  # noqa: SIM118
+        if register and bytes(register.seal) not in seals:
+            yield Discrepancy("register", "signed by the key", bytes(register.seal))
+
+    def _check_records(self) -> Iterator[Discrepancy]:
+        for check, expected, found, record in trail.discrepancies():
+            yield Discrepancy(check, expected, found, record=record)
 
     def _check_transfers(self) -> Iterator[Discrepancy]:
         self.transfers = Transfer.objects.count()
@@ -375,6 +408,12 @@ class Verification:
             for _, account, seq, transfer_id, kind, date, said in page:
                 check = "booked" if kind == TRANSFER else "cancelled"
                 yield Discrepancy(check, said, date, account, seq, transfer_id)
+        for page in _pages(_half_cancelled()):
+            for pk, cancelled, date, by in page:
+                if cancelled:
+                    yield Discrepancy("cancelled", "a date", date, transfer=pk)
+                else:
+                    yield Discrepancy("cancelled", None, date or by, transfer=pk)
         for page in _pages(_forgotten_ends()):
             for _, account, seq, transfer_id, amount in page:
                 check = "origin" if amount < 0 else "destination"
@@ -460,10 +499,7 @@ def _unexplained_transfers() -> "QuerySet[Transfer, tuple[int, int]]":
 
 
 def _misdated_entries() -> "QuerySet[Entry, Any]":
-    """Entries that say another time than their transfer, and not for the sake of their order.
-
-    When a transfer was given back is not known where that was before the ledger.
-    """
+    """Entries that say another time than their transfer, and not for the sake of their order."""
     before = Entry.objects.filter(
         account=OuterRef("account"), seq=OuterRef("seq") - 1, date=OuterRef("date")
     )
@@ -474,6 +510,16 @@ def _misdated_entries() -> "QuerySet[Entry, Any]":
         .filter(~Q(date=F("said")), ~Q(Q(date__gt=F("said")) & Exists(before)), said__isnull=False)
     )
     return misdated.values_list("pk", "account_id", "seq", "transfer_id", "kind", "date", "said")
+
+
+def _half_cancelled() -> "QuerySet[Transfer, Any]":
+    """Transfers that are cancelled without a date, or have a date or a user without being so."""
+    half = Q(cancelled=True, cancelled_at=None) | Q(cancelled=False) & (
+        Q(cancelled_at__isnull=False) | Q(cancelled_by__isnull=False)
+    )
+    return Transfer.objects.filter(half).values_list(
+        "pk", "cancelled", "cancelled_at", "cancelled_by_id"
+    )
 
 
 def _forgotten_ends() -> "QuerySet[Entry, Any]":

@@ -22,6 +22,9 @@ PUBLISHED_KEYS = {
 }
 
 
+SHORTEST_LEDGER_KEY = 50
+
+
 @register(Tags.database)
 def database_returns_inserted_rows(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
@@ -112,6 +115,27 @@ def keys_are_secret(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         for name, key in keys.items()
         if hashlib.sha256(key.encode()).hexdigest() in PUBLISHED_KEYS
     ]
+
+
+@register(Tags.security)
+def the_ledger_has_a_key_of_its_own(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """A short key can be guessed from one digest, and a shared one leaks with the tokens."""
+    hint = "Make one with: openssl rand -hex 48"
+    keys = {"LEDGER_KEY": settings.LEDGER_KEY} | {
+        f"LEDGER_KEY_FALLBACKS[{index}]": key
+        for index, key in enumerate(settings.LEDGER_KEY_FALLBACKS)
+    }
+    errors: list[CheckMessage] = []
+    for name, key in keys.items():
+        if len(key) < SHORTEST_LEDGER_KEY:
+            text = f"{name} has less than {SHORTEST_LEDGER_KEY} characters. {hint}"
+            errors.append(Error(text, id="almaFintech.E009"))
+        if key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+            text = f"{name} is also a SECRET_KEY: the ledger needs a key of its own. {hint}"
+            errors.append(Error(text, id="almaFintech.E010"))
+    return errors
 
 
 @register(Tags.security)

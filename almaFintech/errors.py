@@ -35,6 +35,8 @@ class Refusal(ValidationError):
     # What the answer tells beside `detail` and `code`.
     details: Mapping[str, Any] = {}
     status_code: int = status.HTTP_400_BAD_REQUEST
+    # Seconds after which the same request may well be granted.
+    wait: int | None = None
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.default_message, code=self.code)
@@ -78,6 +80,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
                 "code": code,
             },
             status=getattr(error, "status_code", status.HTTP_400_BAD_REQUEST),
+            headers={"Retry-After": str(wait)} if (wait := getattr(error, "wait", None)) else None,
         )
     response = rest_framework_handler(_as_api_exception(error), context)
     if response is not None and isinstance(response.data, dict):

@@ -46,6 +46,9 @@ ENVIRONMENT = {
     "REFRESH_TOKEN_DAYS": (up_to(CENTURY_DAYS), 1),
     "ROTATE_REFRESH_TOKENS": (switch, False),
     "IDEMPOTENCY_KEY_DAYS": (up_to(CENTURY_DAYS), 30),
+    "LEDGER_KEY": (str, ""),
+    "LEDGER_KEY_FALLBACKS": (list, []),
+    "CLOCK_TOLERANCE_SECONDS": (number, 120),
     "SERVE_ADDRESS": (address, "127.0.0.1:8000"),
     "SERVE_WORKERS": (positive, 2),
     "SERVE_THREADS": (positive, 4),
@@ -240,6 +243,17 @@ SIMPLE_JWT = {
 
 # --- The ledger --------------------------------------------------------------------------
 
+# The key signs every entry and record of staff (almaFintech/chains.py). It is not SECRET_KEY, which
+# is replaced when a token leaks: this one is only ever succeeded by another.
+LEDGER_KEY = env("LEDGER_KEY")
+LEDGER_KEY_FALLBACKS = env("LEDGER_KEY_FALLBACKS")
+if not LEDGER_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured(
+            "LEDGER_KEY must be set in the environment when DEBUG is off: openssl rand -hex 48"
+        )
+    LEDGER_KEY = development_key(BASE_DIR / ".ledger_key")
+CLOCK_TOLERANCE_SECONDS = env("CLOCK_TOLERANCE_SECONDS")
 IDEMPOTENCY_KEY_DAYS = env("IDEMPOTENCY_KEY_DAYS")
 
 # --- The API -----------------------------------------------------------------------------

@@ -220,12 +220,14 @@ class WebServer(Service):
         self.database = database
         # The tokens of the clients outlive a server that is killed and started again.
         self.secret_key = secrets.token_urlsafe(64)
+        self.ledger_key = secrets.token_urlsafe(64)
 
     def environment(self) -> dict[str, str]:
         return {
             "ENV_FILE": os.devnull,
             "DEBUG": "false",
             "SECRET_KEY": self.secret_key,
+            "LEDGER_KEY": self.ledger_key,
             "ALLOWED_HOSTS": self.address[0],
             "SECURE_SSL_REDIRECT": "false",
             "DATABASE_URL": self.database.url,

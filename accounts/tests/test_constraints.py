@@ -39,4 +39,5 @@ def test_the_rules_have_names():
         "account_balance_not_negative",
         "transfer_balance_positive",
         "transfer_accounts_differ",
+        "transfer_cancelled_with_its_date",
     }

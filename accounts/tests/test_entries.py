@@ -1,15 +1,16 @@
 """The entries: what each operation writes, and that nothing changes them afterwards."""
 
-from datetime import UTC, datetime
-from hashlib import sha256
+import hmac
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
 from accounts import append_only, ledger
-from accounts.chain import GENESIS, digest_of
+from accounts.chain import content_of
 from accounts.ledger import SideDoor
 from accounts.models import Account, Entry, Transfer
+from almaFintech import clock
 
 
 def entries_of(account: int) -> list[tuple]:
@@ -140,24 +141,39 @@ def test_a_refused_group_leaves_the_others_alone(alice, bob):
     assert [row[3] for row in entries_of(alice.account.pk)] == [1_000_000, -600_000, -400_000]
 
 
-def test_each_digest_follows_from_the_one_before(alice, bob):
+def test_each_digest_follows_from_the_one_before_by_the_key(alice, bob, settings):
     alice.send(bob.account, 5)
-    previous = GENESIS
+    key = settings.LEDGER_KEY.encode()
+    seal = bytes(32)
 
     for entry in Entry.objects.of(alice.account.pk):
-        assert bytes(entry.digest) == entry.digest_after(previous)
-        previous = bytes(entry.digest)
+        digest = hmac.digest(key, b"link" + seal + entry.content(), "sha256")
+        assert bytes(entry.digest) == digest
+        seal = hmac.digest(key, b"seal" + digest, "sha256")
 
-    assert bytes(Account.objects.get(pk=alice.account.pk).last_digest) == previous
+    assert bytes(Account.objects.get(pk=alice.account.pk).seal) == seal
 
 
-def test_the_canonical_form_is_as_documented():
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no clock of its own")
+def test_the_time_is_that_of_the_database(alice, bob, monkeypatch):
+    """The clock of this server is ten years ahead."""
+    before = clock.now()
+    monkeypatch.setattr("django.utils.timezone.now", lambda: before + timedelta(days=3650))
+
+    transfer = Transfer.objects.create(origin=alice.account, destination=bob.account, balance=5)
+    transfer.delete()
+
+    dates = list(Entry.objects.filter(transfer=transfer).values_list("date", flat=True))
+    assert len(dates) == 4
+    for date in (*dates, transfer.date, transfer.cancelled_at):
+        assert before <= date < before + timedelta(minutes=1)
+
+
+def test_the_content_of_an_entry_is_as_documented():
     date = datetime(2026, 1, 31, 12, tzinfo=UTC)
     text = b'[1,2,"transfer",3,4,"USD",-5,6,"2026-01-31T12:00:00.000000+00:00",null,"caf\\u00e9"]'
 
-    digest = digest_of(GENESIS, 1, 2, "transfer", 3, 4, "USD", -5, 6, date, None, "café")
-
-    assert digest == sha256(bytes(32) + text).digest()
+    assert content_of(1, 2, "transfer", 3, 4, "USD", -5, 6, date, None, "café") == text
 
 
 @pytest.mark.parametrize(
@@ -172,6 +188,8 @@ def test_the_canonical_form_is_as_documented():
         lambda entry: Entry.objects.create(account_id=1, seq=9, amount=1, balance_after=1),
         lambda entry: entry.account.entries.all().delete(),
         lambda entry: Transfer.objects.get().entries.clear(),
+        lambda entry: Entry._base_manager.bulk_create([entry]),
+        lambda entry: Entry._base_manager.update(amount=1),
     ],
 )
 def test_python_refuses_to_change_entries(alice, bob, change):

@@ -109,6 +109,11 @@ def test_bulk_create_of_accounts_checks_their_balances(db):
         ),
         lambda t: Transfer.objects.update_or_create(pk=t.pk, defaults={"balance": 1}),
         lambda t: Transfer._base_manager.update(balance=1),
+        lambda t: Transfer._base_manager.bulk_update([t], ["balance"]),
+        lambda t: Transfer._base_manager.bulk_create([t]),
+        lambda t: Transfer.cascades.bulk_create(
+            [Transfer(origin=t.origin, destination=t.destination, balance=1)]
+        ),
         lambda t: t.destination.out_transfers.add(t),
         lambda t: t.origin.out_transfers.clear(),
         lambda t: t.origin.out_transfers.remove(t),
@@ -256,9 +261,9 @@ def test_deleting_a_user_keeps_the_money(alice, bob, transfer):
 
 
 def test_reading_a_deferred_field_does_not_lose_an_edit(alice):
-    account = Account.objects.defer("last_digest").get(pk=alice.account.pk)
+    account = Account.objects.defer("seal").get(pk=alice.account.pk)
     account.balance = 5
-    assert account.last_digest
+    assert account.seal
 
     account.save()
 

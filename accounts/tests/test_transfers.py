@@ -45,6 +45,24 @@ def test_the_last_micro_unit_can_be_sent(alice, bob):
     assert (alice.balance, bob.balance) == (0, 1_000_000)
 
 
+@pytest.mark.parametrize("destination", ["another's", "in euros", "missing"])
+def test_what_one_could_not_pay_says_nothing_of_the_destination(alice, bob, destination):
+    numbers = {
+        "another's": bob.account.pk,
+        "in euros": Account.objects.create(currency="EUR").pk,
+        "missing": 10**9,
+    }
+
+    response = alice.send(Account(pk=numbers[destination]), 2**63 - 1)
+
+    assert response.status_code == 400
+    assert response.json() == {
+        "detail": "Origin account has insufficient funds",
+        "code": "insufficient_funds",
+    }
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
 def test_currencies_must_match(alice, boss):
     euros = Account.objects.create(currency="EUR")
 

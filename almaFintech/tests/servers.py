@@ -20,6 +20,7 @@ PRODUCTION = {
     "DEBUG": "false",
     # A new one in each run: one that is written down somewhere is not secret.
     "SECRET_KEY": get_random_secret_key(),
+    "LEDGER_KEY": get_random_secret_key(),
     "ALLOWED_HOSTS": "wallet.example",
     "DATABASE_URL": "sqlite://:memory:",
 }

@@ -47,7 +47,7 @@ SELECT n, 'user' || n, '', '', '', 'user' || n || '@example.com', n % 5000 = 0, 
        false, now()
 FROM generate_series(1, {USERS}) n;
 INSERT INTO login_profile (id, user_id) SELECT n, n FROM generate_series(1, {USERS}) n;
-INSERT INTO accounts_account (id, currency, balance, last_seq, last_digest)
+INSERT INTO accounts_account (id, currency, balance, last_seq, seal)
 SELECT n, CASE WHEN n % 1000 = 7 THEN 'CHF' WHEN n % 10 = 5 THEN 'EUR' ELSE 'USD' END,
        CASE WHEN n % 3 = 0 THEN 0 ELSE n * 7919 % 100003 * 1000 END, 1, ''
 FROM generate_series(1, {ACCOUNTS}) n;

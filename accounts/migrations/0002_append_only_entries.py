@@ -4,5 +4,5 @@ from accounts import append_only
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0003_open_the_ledger")]
+    dependencies = [("accounts", "0001_initial")]
     operations = [migrations.RunPython(append_only.install, append_only.remove)]

@@ -1,0 +1,93 @@
+"""Chains of rows that nobody changes unnoticed without a key that is not in the database.
+
+Each row carries a digest of what it says, and the one row that owns the chain carries a seal:
+
+    digest = HMAC(key, "link" + the seal before + the content)
+    seal   = HMAC(key, "seal" + digest)
+
+HMAC is that of RFC 2104 with SHA-256, both are 32 bytes, and the seal before the first row is 32
+zeros. Whoever can write to the database but lacks the key can compute neither. The seal of an
+earlier row is stored nowhere, so such a writer cannot take rows off the end either, unless a copy
+of the database from that time is at hand; `verify_ledger --heads` is for that case.
+
+The key is `LEDGER_KEY`. `LEDGER_KEY_FALLBACKS` holds earlier ones, the latest first, so that what
+they have signed still verifies. A chain only ever moves on to later keys.
+"""
+
+import hashlib
+import hmac
+from functools import lru_cache
+
+from django.conf import settings
+
+GENESIS = bytes(32)
+
+
+class Key:
+    """One secret, ready to sign with."""
+
+    def __init__(self, secret: str) -> None:
+        # A copy of a keyed state costs less than half of keying a new one.
+        self._state = hmac.new(secret.encode(), digestmod=hashlib.sha256)
+
+    def link(self, seal: bytes, content: bytes) -> bytes:
+        """Return the digest of a row with this content, after the row with this seal."""
+        return self._sign(b"link" + seal + content)
+
+    def seal(self, digest: bytes) -> bytes:
+        """Return the seal of the row that has this digest."""
+        return self._sign(b"seal" + digest)
+
+    def count(self, name: str, number: int) -> bytes:
+        """Return the seal of a number, such as how many accounts there ever were."""
+        return self._sign(f"count {name} {number}".encode())
+
+    def _sign(self, message: bytes) -> bytes:
+        state = self._state.copy()
+        state.update(message)
+        return state.digest()
+
+
+def keys() -> tuple[Key, ...]:
+    """The key that signs, and then the earlier ones."""
+    return _keys(settings.LEDGER_KEY, *settings.LEDGER_KEY_FALLBACKS)
+
+
+@lru_cache(maxsize=8)
+def _keys(*secrets: str) -> tuple[Key, ...]:
+    return tuple(map(Key, secrets))
+
+
+def append(seal: bytes, content: bytes) -> tuple[bytes, bytes]:
+    """Return the digest and the seal of a row that follows the row with this seal."""
+    key = keys()[0]
+    digest = key.link(seal, content)
+    return digest, key.seal(digest)
+
+
+class Follower:
+    """Reads a chain from its first row on, through changes of the key."""
+
+    def __init__(self) -> None:
+        self._keys = keys()
+        # The keys that may have signed the row last read, each with its seal of that row.
+        self._seals = [(index, GENESIS) for index in range(len(self._keys))]
+
+    def accepts(self, content: bytes, digest: bytes) -> bool:
+        """Read the next row, and return whether its digest follows from the rows before it.
+
+        What comes next is held against the stored digest, so one changed row is one refusal.
+        """
+        for signed, seal in self._seals:
+            for index in range(signed, -1, -1):
+                key = self._keys[index]
+                if key.link(seal, content) == digest:
+                    self._seals = [(index, key.seal(digest))]
+                    return True
+        oldest = max(signed for signed, _ in self._seals)
+        self._seals = [(index, self._keys[index].seal(digest)) for index in range(oldest + 1)]
+        return False
+
+    def ends_in(self, seal: bytes) -> bool:
+        """Return whether this is the seal of the row last read."""
+        return any(known == seal for _, known in self._seals)

@@ -1,0 +1,25 @@
+"""The one clock of the ledger: that of the database, which all servers share."""
+
+from datetime import UTC, datetime
+
+from django.db import connection
+from django.utils import timezone
+
+# The moment at which the statement runs; NOW() would be the one at which the transaction began.
+NOW = {
+    "postgresql": "SELECT clock_timestamp()",
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+}
+
+
+def now() -> datetime:
+    """Return the database's time, in UTC.
+
+    SQLite runs in this process and has no other clock than this machine's.
+    """
+    if connection.vendor not in NOW:
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(NOW[connection.vendor])
+        [moment] = cursor.fetchone()
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
