@@ -1,7 +1,12 @@
 """What staff has done."""
 
+import json
+from datetime import UTC
+
 from django.contrib.auth.models import User
 from django.db import models
+
+from almaFintech.chains import GENESIS
 
 
 class Record(models.Model):
@@ -10,6 +15,7 @@ class Record(models.Model):
     It refers to nothing: the record outlives the user who did it and the object it was done to.
 
     Attributes:
+        seq: 1, 2, 3 ... over all records.
         date: when.
         by: number of the user who did it.
         username: the user's name then.
@@ -17,6 +23,7 @@ class Record(models.Model):
         kind: of what the object is one, such as "account".
         number: primary key of the object; of a profile, that of its user.
         changes: field -> [from, to]. A password is only ever "***".
+        digest: link of the chain of all records, see `almaFintech.chains`.
     """
 
     class Action(models.TextChoices):
@@ -26,13 +33,15 @@ class Record(models.Model):
         CANCELLED = "cancelled"
 
     id = models.BigAutoField(primary_key=True)
-    date = models.DateTimeField(auto_now_add=True)
+    seq = models.BigIntegerField(unique=True)
+    date = models.DateTimeField()
     by = models.BigIntegerField(db_index=True)
     username = models.CharField(max_length=User._meta.get_field("username").max_length)
     action = models.CharField(max_length=9, choices=Action)
     kind = models.CharField(max_length=20)
     number = models.BigIntegerField()
     changes = models.JSONField()
+    digest = models.BinaryField(max_length=32)
 
     class Meta:
         ordering = ("-id",)
@@ -40,3 +49,37 @@ class Record(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username} {self.action} {self.kind} {self.number}"
+
+    def content(self) -> bytes:
+        """What the digest of this record vouches for."""
+        fields = [
+            self.seq,
+            self.date.astimezone(UTC).isoformat(timespec="microseconds"),
+            self.by,
+            self.username,
+            self.action,
+            self.kind,
+            self.number,
+            self.changes,
+        ]
+        return json.dumps(fields, separators=(",", ":"), sort_keys=True).encode("ascii")
+
+
+class End(models.Model):
+    """The end of the chain of records, in its one row, which is locked to add to the chain.
+
+    Attributes:
+        seq, seal: number of the last record, and its seal.
+    """
+
+    ONLY = 1
+
+    id = models.SmallIntegerField(primary_key=True, default=ONLY)
+    seq = models.BigIntegerField(default=0)
+    seal = models.BinaryField(max_length=32, default=GENESIS)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="trail_has_one_end")]
+
+    def __str__(self) -> str:
+        return f"record {self.seq}"

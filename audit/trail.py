@@ -14,8 +14,9 @@ from django.shortcuts import get_object_or_404
 
 from accounts import ledger
 from accounts.models import Account, Transfer
+from almaFintech import chains, clock
 from almaFintech.querysets import locked
-from audit.models import Record
+from audit.models import End, Record
 from login.models import Profile
 
 M = TypeVar("M", bound=Model)
@@ -23,6 +24,8 @@ Staff = AbstractBaseUser | AnonymousUser
 State = Mapping[str, Any]
 
 HIDDEN = "***"
+# Rows read at once by the verification.
+PAGE = 5_000
 FIELDS: Mapping[type[Model], tuple[str, ...]] = {
     User: (
         *("username", "password", "first_name", "last_name", "email"),
@@ -109,7 +112,50 @@ def _write(by: Staff, action: str, rows: Iterable[tuple[Model, State, State]]) -
         for row, before, after in rows
         if (changes := _changes(before, after))
     ]
+    if records:
+        _append(records)
+
+
+def _append(records: list[Record]) -> None:
+    """Add records to the end of the chain, which is the last row that a change locks."""
+    end = _locked_end()
+    now = clock.now()
+    for record in records:
+        record.seq = end.seq = end.seq + 1
+        record.date = now
+        record.digest, end.seal = chains.append(bytes(end.seal), record.content())
     Record.objects.bulk_create(records)
+    End.objects.filter(pk=end.pk).update(seq=end.seq, seal=end.seal)
+
+
+def _locked_end() -> End:
+    rows = locked(End.objects.filter(pk=End.ONLY))
+    if not rows:
+        # The first record of all; two who come here at once make one row.
+        End.objects.bulk_create([End()], ignore_conflicts=True)
+        rows = locked(End.objects.filter(pk=End.ONLY))
+    return rows[0]
+
+
+def discrepancies() -> Iterator[tuple[str, Any, Any, int | None]]:
+    """Yield what is wrong with the chain of records, as (check, expected, found, number).
+
+    The checks are `record_seq`: records count 1, 2, 3 ... without a gap; `record`: the digest of
+    each follows from the one before, by the key of the ledger; `trail`: the end is the last
+    record's, and sealed by that key.
+    """
+    chain = chains.Follower()
+    seq = 0
+    while page := list(Record.objects.filter(seq__gt=seq).order_by("seq")[:PAGE]):
+        for record in page:
+            if record.seq != seq + 1:
+                yield "record_seq", seq + 1, record.seq, record.seq
+            seq = record.seq
+            if not chain.accepts(record.content(), bytes(record.digest)):
+                yield "record", "a digest that the key gives", bytes(record.digest), seq
+    end = End.objects.first() or End()
+    if end.seq != seq or not chain.ends_in(bytes(end.seal)):
+        yield "trail", f"the seal of record {seq}", f"that of record {end.seq}", None
 
 
 def _changes(before: State, after: State) -> dict[str, list[Any]]:

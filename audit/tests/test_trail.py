@@ -1,0 +1,112 @@
+"""The records of staff are a chain that nobody changes unnoticed."""
+
+import threading
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from accounts.models import Account
+from accounts.verification import Verification
+from almaFintech import chains
+from audit import append_only, trail
+from audit.models import End, Record
+from conftest import needs_row_locks
+
+
+@pytest.fixture
+def records(boss, alice):
+    for balance in 1, 2, 3:
+        boss.patch(f"/api/accounts/{alice.account.pk}/", {"balance": balance})
+    assert list(Record.objects.order_by("seq").values_list("seq", flat=True)) == [1, 2, 3]
+
+
+def tamper(sql: str, *values: object) -> None:
+    """Change the records as somebody can who owns the database."""
+    with connection.schema_editor() as editor:
+        append_only.remove(None, editor)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values or None)
+        append_only.install(None, editor)
+
+
+def found() -> list[tuple]:
+    return [
+        (discrepancy.check, discrepancy.record)
+        for discrepancy in Verification().run()
+        if discrepancy.check in ("record", "record_seq", "trail")
+    ]
+
+
+def test_what_staff_does_verifies(records):
+    assert list(Verification().run()) == []
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE audit_record SET number = 1", "DELETE FROM audit_record"]
+)
+def test_the_database_refuses_to_change_records(records, statement):
+    before = list(Record.objects.values())
+
+    with (
+        connection.cursor() as cursor,
+        pytest.raises(IntegrityError, match=append_only.MESSAGE),
+        transaction.atomic(),
+    ):
+        cursor.execute(statement)
+
+    assert list(Record.objects.values()) == before
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("UPDATE audit_record SET username = 'bob' WHERE seq = 2", [("record", 2)]),
+        ("UPDATE audit_record SET changes = '{}' WHERE seq = 2", [("record", 2)]),
+        ("UPDATE audit_record SET number = number + 1 WHERE seq = 3", [("record", 3)]),
+        ("DELETE FROM audit_record WHERE seq = 2", [("record_seq", 3), ("record", 3)]),
+        ("DELETE FROM audit_record WHERE seq = 3", [("trail", None)]),
+        ("DELETE FROM audit_record", [("trail", None)]),
+        ("DELETE FROM audit_end", [("trail", None)]),
+        ("UPDATE audit_end SET seq = 2", [("trail", None)]),
+    ],
+)
+def test_a_changed_record_is_named(records, change, expected):
+    tamper(change)
+
+    assert found() == expected
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chain_written_anew_without_the_key_is_found(records):
+    key = chains.Key("a guess")
+    seal = chains.GENESIS
+    tamper("UPDATE audit_record SET username = 'bob'")
+    for record in Record.objects.order_by("seq"):
+        digest = key.link(seal, record.content())
+        seal = key.seal(digest)
+        tamper("UPDATE audit_record SET digest = %s WHERE seq = %s", digest, record.seq)
+    End.objects.update(seal=seal)
+
+    assert found() == [("record", 1), ("record", 2), ("record", 3), ("trail", None)]
+
+
+@needs_row_locks
+@pytest.mark.django_db(transaction=True)
+def test_records_made_at_once_are_one_chain(boss):
+    accounts = [Account.objects.create(currency="USD") for _ in range(6)]
+    start = threading.Barrier(len(accounts))
+
+    def edit(account):
+        start.wait()
+        boss.patch(f"/api/accounts/{account.pk}/", {"balance": 5})
+        connection.close()
+
+    threads = [threading.Thread(target=edit, args=[account]) for account in accounts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert Record.objects.count() == len(accounts)
+    assert list(trail.discrepancies()) == []
