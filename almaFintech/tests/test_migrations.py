@@ -1,0 +1,43 @@
+"""Migrations run while the release before them still serves."""
+
+import pytest
+from django.conf import settings
+from django_migration_linter import MigrationLinter
+from django_migration_linter.sql_analyser import PostgresqlAnalyser, analyse_sql_statements
+
+from conftest import once
+
+OUR_APPS = ["accounts", "audit", "login"]
+# Statements that keep writers out for as long as the table is large.
+LOCKING = ["CREATE_INDEX", "CREATE_INDEX_EXCLUSIVE", "DROP_INDEX", "REINDEX"]
+
+
+@once
+def test_no_migration_breaks_the_release_before_it(db):
+    """As docs/operating.md asks: none removes, renames, or locks a large table for long."""
+    linter = MigrationLinter(
+        str(settings.BASE_DIR),
+        include_apps=OUR_APPS,
+        no_cache=True,
+        warnings_as_errors_tests=LOCKING,
+    )
+
+    linter.lint_all_migrations()
+
+    assert linter.nb_total > len(OUR_APPS)
+    assert not linter.has_errors
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE accounts_account DROP COLUMN balance",
+        "ALTER TABLE accounts_account RENAME TO accounts",
+        "ALTER TABLE accounts_account ADD COLUMN owner bigint NOT NULL",
+        "CREATE INDEX more ON accounts_entry (date)",
+    ],
+)
+def test_what_would_break_it_is_noticed(statement):
+    errors, _, warnings = analyse_sql_statements(PostgresqlAnalyser, [statement + ";"])
+
+    assert [*errors, *(warning for warning in warnings if warning.code in LOCKING)]
