@@ -47,11 +47,11 @@ def test_everything_ready(db, probe):
 def migrations_put_back(transactional_db):
     """For a test that is seen by other connections, such as that of /readyz."""
     yield
-    MigrationRecorder(connection).record_applied("accounts", "0002_ledger")
+    MigrationRecorder(connection).record_applied("accounts", "0002_append_only_entries")
 
 
 def test_not_ready_while_migrations_are_unapplied(migrations_put_back, probe):
-    MigrationRecorder(connection).record_unapplied("accounts", "0002_ledger")
+    MigrationRecorder(connection).record_unapplied("accounts", "0002_append_only_entries")
 
     response = probe("/readyz")
 
