@@ -22,7 +22,7 @@ from django.db import connection
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 
-from accounts import metrics, models
+from accounts import dates, metrics, models
 from almaFintech.errors import Refusal
 from almaFintech.querysets import locked
 from almaFintech.transactions import retried
@@ -102,31 +102,35 @@ class SideDoor(LedgerRefusal):
     default_message = "Money moves through the ledger alone"
 
 
-def post(transfers: "Iterable[models.Transfer]") -> "list[models.Transfer]":
+def post(
+    transfers: "Iterable[models.Transfer]", *, date: datetime | None = None
+) -> "list[models.Transfer]":
     """Book new transfers in the order given, all or none, and return them.
 
-    An earlier transfer may fund a later one. Each object gets its id, date and currency.
+    An earlier transfer may fund a later one. Each object gets its id, date and currency. `date`
+    is for `seed_demo`, see `accounts.dates`.
     Raises InvalidAmount, SameAccount, AccountMissing, CurrencyMismatch, InsufficientFunds or
     BalanceOverflow.
     """
-    [outcome] = post_groups([transfers])
+    [outcome] = post_groups([transfers], date=date)
     if isinstance(outcome, LedgerRefusal):
         raise outcome
     return outcome
 
 
 def post_groups(
-    groups: "Iterable[Iterable[models.Transfer]]",
+    groups: "Iterable[Iterable[models.Transfer]]", *, date: datetime | None = None
 ) -> "list[list[models.Transfer] | LedgerRefusal]":
     """Book groups of new transfers, each group all or none, in one transaction.
 
     Returns for each group its transfers, or the refusal of the first one that cannot be booked;
     a refused group leaves the others alone. See `post` for the rest.
     """
+    dates.require_backdating(date)
     lists = [list(group) for group in groups]
     outcomes: list[list[models.Transfer] | LedgerRefusal] = []
     with metrics.measured("post"):
-        decided = _post_groups(lists)
+        decided = _post_groups(lists, date)
     for group, booked in zip(lists, decided, strict=True):
         if isinstance(booked, LedgerRefusal):
             metrics.refused("post", booked)
@@ -145,7 +149,7 @@ def post_groups(
 
 @retried
 def _post_groups(
-    groups: "Sequence[Sequence[models.Transfer]]",
+    groups: "Sequence[Sequence[models.Transfer]]", date: datetime | None
 ) -> "list[list[models.Transfer] | LedgerRefusal]":
     accounts = _lock_accounts(
         id for group in groups for transfer in group for id in _ends(transfer)
@@ -164,7 +168,13 @@ def _post_groups(
     rows = [row for booked in outcomes if isinstance(booked, list) for row in booked]
     if rows:
         journal = Journal(accounts)
-        for row in _rows(models.Transfer).bulk_create(rows):
+        _rows(models.Transfer).bulk_create(rows)
+        if date is not None:
+            # The field dates what is inserted by itself.
+            _rows(models.Transfer).filter(pk__in=[row.pk for row in rows]).update(date=date)
+            for row in rows:
+                row.date = date
+        for row in rows:
             journal.move(models.Entry.Kind.TRANSFER, row, row.date, row.created_by_id)
         journal.write()
         metrics.booked(rows)
@@ -207,16 +217,17 @@ def _decide(
 
 
 def cancel(
-    transfers: "Iterable[models.Transfer]", *, by: User | None = None
+    transfers: "Iterable[models.Transfer]", *, by: User | None = None, date: datetime | None = None
 ) -> "list[models.Transfer]":
     """Give transfers back in the order given, all or none, and return them.
 
     The rows stay, with `cancelled` set. Raises TransferMissing, AlreadyCancelled,
     AccountMissing, InsufficientFunds (of the destination) or BalanceOverflow.
     """
+    dates.require_backdating(date)
     transfers = list(transfers)
     with metrics.measured("cancel"):
-        now = _cancel([transfer.pk for transfer in transfers], by)
+        now = _cancel([transfer.pk for transfer in transfers], by, date)
     for transfer in transfers:
         transfer.cancelled = True
         transfer.cancelled_at = now
@@ -225,7 +236,7 @@ def cancel(
 
 
 @retried
-def _cancel(ids: Sequence[int | None], by: User | None) -> datetime:
+def _cancel(ids: Sequence[int | None], by: User | None, date: datetime | None) -> datetime:
     rows: dict[int | None, models.Transfer] = {row.pk: row for row in _locked(models.Transfer, ids)}
     accounts = _lock_accounts(id for row in rows.values() for id in _ends(row))
     balances = {id: account.balance for id, account in accounts.items()}
@@ -248,7 +259,7 @@ def _cancel(ids: Sequence[int | None], by: User | None) -> datetime:
         except LedgerRefusal as refusal:
             refusal.index = index
             raise
-    now = timezone.now()
+    now = date or timezone.now()
     _rows(models.Transfer).filter(pk__in=list(rows)).update(
         cancelled=True, cancelled_by=by, cancelled_at=now
     )
@@ -270,16 +281,21 @@ def confirm(transfer: "models.Transfer") -> None:
 
 
 def open_accounts(
-    accounts: "Iterable[models.Account]", *, by: User | None = None, reason: str = ""
+    accounts: "Iterable[models.Account]",
+    *,
+    by: User | None = None,
+    reason: str = "",
+    date: datetime | None = None,
 ) -> "list[models.Account]":
     """Insert new accounts with the balances they hold, and return them.
 
     Raises InvalidAmount.
     """
+    dates.require_backdating(date)
     accounts = list(accounts)
     for index, account in enumerate(accounts):
         _require_amount(account.balance, minimum=0, index=index)
-    rows = _open_accounts([(a.pk, a.currency, a.balance) for a in accounts], by, reason)
+    rows = _open_accounts([(a.pk, a.currency, a.balance) for a in accounts], by, reason, date)
     for account, row in zip(accounts, rows, strict=True):
         account.pk = row.pk
         account._state.adding = False
@@ -290,12 +306,15 @@ def open_accounts(
 
 @retried
 def _open_accounts(
-    openings: Sequence[tuple[int | None, str, int]], by: User | None, reason: str
+    openings: Sequence[tuple[int | None, str, int]],
+    by: User | None,
+    reason: str,
+    date: datetime | None,
 ) -> "list[models.Account]":
     rows = [models.Account(pk=pk, currency=currency) for pk, currency, _ in openings]
     _rows(models.Account).bulk_create(rows)
     journal = Journal({row.pk: row for row in rows})
-    now = timezone.now()
+    now = date or timezone.now()
     for row, (_, _, balance) in zip(rows, openings, strict=True):
         journal.enter(row, models.Entry.Kind.OPENING, balance, now, by=by, reason=reason)
     journal.write()
