@@ -84,8 +84,8 @@ def hosts_are_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     """Django takes anything, and then answers every request with 400."""
     return [
         Error(
-            f"ALLOWED_HOSTS must list host names such as wallet.example, without scheme, port, path or "
-            f"spaces, and not {host!r}.",
+            "ALLOWED_HOSTS must list host names such as wallet.example, without scheme, port, path "
+            f"or spaces, and not {host!r}.",
             id="almaFintech.E009",
         )
         for host in settings.ALLOWED_HOSTS
