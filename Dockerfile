@@ -4,12 +4,27 @@ FROM python:3.11-slim-bookworm AS build
 COPY requirements.txt .
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+# For a DATABASE_URL that begins with mysql://, build with --build-arg MARIADB=true.
+ARG MARIADB=false
+COPY requirements/mariadb.txt mariadb.txt
+RUN if [ "$MARIADB" = true ]; then \
+        apt-get update \
+        && apt-get install --yes --no-install-recommends gcc libc6-dev pkg-config libmariadb-dev \
+        && /venv/bin/pip install --no-cache-dir --require-hashes -r mariadb.txt; \
+    fi
 
 FROM python:3.11-slim-bookworm
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DEBUG=false \
     SERVE_ADDRESS=0.0.0.0:8000
+# The library that the driver for MariaDB loads.
+ARG MARIADB=false
+RUN if [ "$MARIADB" = true ]; then \
+        apt-get update \
+        && apt-get install --yes --no-install-recommends libmariadb3 \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY manage.py gunicorn.conf.py ./

@@ -78,6 +78,41 @@ def trusted_origins_are_origins(
     ]
 
 
+# Django compares the Host header with these, and that without its port.
+HOST = re.compile(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+
+
+@register(Tags.security)
+def hosts_are_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Django takes anything, and then answers every request with 400."""
+    return [
+        Error(
+            "ALLOWED_HOSTS must list host names such as wallet.example, without scheme, port, path "
+            f"or spaces, and not {host!r}.",
+            id="almaFintech.E009",
+        )
+        for host in settings.ALLOWED_HOSTS
+        if not HOST.fullmatch(host)
+    ]
+
+
+@register(Tags.security)
+def every_thread_gets_a_connection(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Otherwise threads wait for each other's connections, and some answer 503."""
+    pool = settings.DATABASES["default"].get("OPTIONS", {}).get("pool")
+    if settings.DEBUG or not isinstance(pool, dict) or pool["max_size"] >= settings.SERVE_THREADS:
+        return []
+    return [
+        Error(
+            f"DATABASE_POOL_SIZE is {pool['max_size']}, and must be {settings.SERVE_THREADS} or "
+            "more, the number of SERVE_THREADS.",
+            id="almaFintech.E010",
+        )
+    ]
+
+
 @register(Tags.security)
 def redis_can_be_found(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any

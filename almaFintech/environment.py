@@ -1,7 +1,11 @@
 """Reading the variables of the environment, or of a `.env` file, that settings.py lists."""
 
+import importlib.util
+import io
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import environ
@@ -13,12 +17,39 @@ WORDS = {
 }
 
 
+ENGINES = {f"django.db.backends.{name}" for name in ("postgresql", "mysql", "sqlite3")}
+
+
 class Environment(environ.Env):
     """django-environ with values taken as they stand, and refusals that name the variable.
 
     There a value that begins with "$" is the name of another variable. One in fifty random keys
     of Django begins so, and such a SECRET_KEY would seem absent, or such a password be another.
     """
+
+    @classmethod
+    def read_file(cls, path: str | os.PathLike[str]) -> None:
+        """Add the variables of a `.env` file to the environment, which wins over the file.
+
+        A missing file is fine. Raises ImproperlyConfigured for a file or a line that cannot be
+        read: django-environ skips those, and the server would run with the defaults.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise ImproperlyConfigured(f"{path} cannot be read: {reason}.") from None
+        lines = [line if line.strip() else "" for line in text.splitlines()]
+        for number, line in enumerate(lines, start=1):
+            # The line is not repeated, because it may hold a password.
+            if line and not re.fullmatch(r"\s*#.*|(export )?\w+=(\S(.*\S)?)?", line, re.ASCII):
+                raise ImproperlyConfigured(
+                    f"{path}, line {number}: write NAME=value, without spaces before the name, "
+                    "around = or after the value."
+                )
+        cls.read_env(io.StringIO("\n".join(line for line in lines if line.lstrip()[:1] != "#")))
 
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
         """Return what `var` says, or its default; raises ImproperlyConfigured."""
@@ -34,10 +65,10 @@ class Environment(environ.Env):
         """Return Django's settings for the database whose URL `var` holds."""
         # It does not repeat the value, since a part of a password may be taken for a port.
         refusal = ImproperlyConfigured(
-            f"{var} must be a URL such as postgres://user:password@host:5432/name, with %2F for a "
-            "/ in the password, and so on."
+            f"{var} must be a URL such as postgres://user:password@host:5432/name (or mysql://..., "
+            "or sqlite:///file), with %2F for a / in the password, and so on."
         )
-        if self(var).partition("://")[0] not in self.DB_SCHEMES:
+        if self.DB_SCHEMES.get(self(var).partition("://")[0]) not in ENGINES:
             raise refusal
         try:
             database: dict[str, Any] = super().db(var)
@@ -45,6 +76,10 @@ class Environment(environ.Env):
             raise refusal from None
         if not (database["NAME"] or "service" in database.get("OPTIONS", {})):
             raise refusal
+        if database["ENGINE"].endswith("mysql") and importlib.util.find_spec("MySQLdb") is None:
+            raise ImproperlyConfigured(
+                f"{var} needs the driver for MariaDB: pip install -r requirements/mariadb.txt"
+            )
         return database
 
 

@@ -18,12 +18,23 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Gauge,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from almaFintech import __version__
 from almaFintech.logs import reason_of
 
 logger = logging.getLogger(__name__)
+
+BUILD_INFO = Gauge(
+    "wallet_build_info", "1, with the version that runs.", ["version"], multiprocess_mode="livemax"
+)
 
 # For so long `/readyz` lets a statement run; to connect it waits as all others do.
 READY_SECONDS = 2
@@ -49,7 +60,7 @@ class ProbeMiddleware:
 
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers; to be restarted when it does not."""
-    return JsonResponse({"status": "ok"})
+    return JsonResponse({"status": "ok", "version": __version__})
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
@@ -66,13 +77,15 @@ def readyz(request: HttpRequest) -> HttpResponse:
         states |= {"database": "away", "migrations": "unknown"}
     if (states["database"], states["migrations"]) != ("ok", "ok"):
         return JsonResponse({"status": "unavailable", **states}, status=503)
-    return JsonResponse({"status": "ok" if states["cache"] == "ok" else "degraded", **states})
+    return JsonResponse({"status": "degraded" if states["cache"] == "away" else "ok", **states})
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
     """The metrics of all processes of this server, in the format of Prometheus."""
     if not _may_see_metrics(request):
         return HttpResponse(status=403)
+    # At every visit, since the process that answers may have been forked from one that had set it.
+    BUILD_INFO.labels(__version__).set(1)
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
@@ -108,7 +121,7 @@ def _unapplied_migrations_at_once() -> list[tuple[str, str]]:
 
 def _cache_state() -> str:
     if not settings.REDIS_URL:
-        return "ok"
+        return "none"
     # Not by the cache, which hides when Redis is away.
     client = redis.Redis.from_url(
         settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=None

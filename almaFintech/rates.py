@@ -20,6 +20,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# Each by its letter, or as Django REST framework's own pages write it.
+PERIODS = "(?P<s>s|secs?|seconds?)|(?P<m>m|mins?|minutes?)|(?P<h>h|hrs?|hours?)|(?P<d>d|days?)"
 # For so long a Redis that failed is left alone, and that it failed is logged once.
 PAUSE_SECONDS = 10
 
@@ -43,13 +45,15 @@ class Rate(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read "10/m", where m may be s, m, h or d; empty means no limit. Raises ValueError."""
+        """Read "10/m" or "10/min"; empty means no limit. Raises ValueError."""
         if not text:
             return None
-        match = re.fullmatch(r"([1-9][0-9]{0,8})/([smhd])", text)
+        match = re.fullmatch(rf"([1-9][0-9]{{0,8}})/(?:{PERIODS})", text)
         if match is None:
-            raise ValueError(f"{text!r} is not a rate such as 10/m, with s, m, h or d")
-        return cls(int(match[1]), SECONDS[match[2]])
+            raise ValueError(
+                f"{text!r} is not a rate such as 10/m (s, m, h, d, or sec, min, hour, day)"
+            )
+        return cls(int(match[1]), SECONDS[str(match.lastgroup)])
 
 
 class Count:

@@ -12,6 +12,7 @@ from pathlib import Path
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
+from almaFintech import __version__
 from almaFintech.environment import Environment, address, number, positive, switch, up_to
 from almaFintech.logs import logging_config
 from almaFintech.secret_key import development_key
@@ -57,7 +58,7 @@ ENVIRONMENT = {
     "METRICS_TOKEN": (str, ""),
 }
 env = Environment(**ENVIRONMENT)
-env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
+env.read_file(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
 
 # --- Safety ------------------------------------------------------------------------------
 
@@ -66,7 +67,9 @@ SECRET_KEY = env("SECRET_KEY")
 SECRET_KEY_FALLBACKS = env("SECRET_KEY_FALLBACKS")
 if not SECRET_KEY:
     if not DEBUG:
-        raise ImproperlyConfigured("SECRET_KEY must be set in the environment when DEBUG is off.")
+        raise ImproperlyConfigured(
+            "SECRET_KEY must be set when DEBUG is off: `openssl rand -hex 48` makes one."
+        )
     SECRET_KEY = development_key(BASE_DIR / ".secret_key")
 
 ALLOWED_HOSTS = env("ALLOWED_HOSTS")
@@ -287,7 +290,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "almaFintech",
-    "VERSION": "1.0.0",
+    "VERSION": __version__,
     "DESCRIPTION": (BASE_DIR / "almaFintech" / "api.md").read_text(),
     "TAGS": [
         {"name": "login", "description": "Tokens."},

@@ -21,6 +21,14 @@ logger = logging.getLogger(__name__)
 # Warnings of `check --deploy` that are reasons not to start: a weak SECRET_KEY or fallback,
 # DEBUG, and no ALLOWED_HOSTS.
 FATAL_WARNINGS = {"security.W009", "security.W018", "security.W020", "security.W025"}
+_NEW_KEY = "Set it to what `openssl rand -hex 48` prints."
+REMEDIES = {
+    "security.W009": _NEW_KEY,
+    "security.W018": "Set DEBUG=false.",
+    "security.W020": "Set it to the host names of this server, such as wallet.example.",
+    "security.W025": "Remove it, and let those it signed log in again.",
+    "almaFintech.E002": _NEW_KEY,
+}
 
 # The exit status by which a gunicorn worker says that starting it again is of no use.
 EXIT_STATUS = 3
@@ -47,7 +55,7 @@ def unsafe_settings() -> list[str]:
         return message.level >= ERROR or message.id in FATAL_WARNINGS
 
     messages = run_checks(tags=[Tags.security], include_deployment_checks=True)
-    return [message.msg for message in messages if fatal(message)]
+    return [f"{m.msg} {REMEDIES.get(m.id or '', '')}".strip() for m in messages if fatal(m)]
 
 
 def unsafe_users() -> list[str]:
@@ -59,7 +67,10 @@ def unsafe_users() -> list[str]:
 
     try:
         if is_development_user_present():
-            return [f"The user {DEVELOPMENT_USER!r} still has the development password."]
+            return [
+                f"The user {DEVELOPMENT_USER!r} still has the development password: "
+                f"`python manage.py changepassword {DEVELOPMENT_USER}` changes it."
+            ]
     except DatabaseError as error:
         logger.warning(
             "The database could not be asked for the development user: %s", reason_of(error)

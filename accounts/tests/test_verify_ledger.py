@@ -1211,6 +1211,6 @@ def test_a_database_that_is_away_is_no_discrepancy(db, capsys, option):
         call_command("verify_ledger", option)
 
     assert refusal.value.returncode == 2
-    reason = "The database is away or not migrated: server closed the connection"
+    reason = "The database failed: server closed the connection"
     assert str(refusal.value) == reason
     assert capsys.readouterr().out == ""

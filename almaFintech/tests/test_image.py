@@ -62,9 +62,31 @@ def test_the_image_gets_what_the_server_needs():
     kept = set(re.findall(r"^!(.+)$", ignored, re.MULTILINE))
 
     apps = {app for app in settings.INSTALLED_APPS if (settings.BASE_DIR / app).is_dir()}
-    assert copied == kept == {"requirements.txt", "manage.py", "gunicorn.conf.py", *apps}
+    assert (
+        copied
+        == kept
+        == {
+            "requirements.txt",
+            "requirements/mariadb.txt",
+            "manage.py",
+            "gunicorn.conf.py",
+            *apps,
+        }
+    )
     assert "*" in ignored.splitlines()
     assert "--require-hashes" in DOCKERFILE
+
+
+def test_mariadb_comes_into_the_image_by_an_argument():
+    stages = DOCKERFILE.split("FROM ")[1:]
+
+    assert all("ARG MARIADB=false" in stage for stage in stages)
+    for stage, needed in zip(stages, ("-r mariadb.txt", "libmariadb3"), strict=True):
+        [condition] = re.findall(
+            r'^RUN if \[ "\$MARIADB" = true \]; then (.*?)fi$', stage, re.M | re.S
+        )
+        assert needed in condition
+    assert "--build-arg MARIADB=true" in (settings.BASE_DIR / "docs/operating.md").read_text()
 
 
 def test_the_image_does_not_run_as_root():

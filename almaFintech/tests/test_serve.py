@@ -178,31 +178,6 @@ def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
     ]
 
 
-def test_it_is_ready_while_its_pool_is_used_up(tmp_path, other_database):
-    settings = {
-        "DATABASE_URL": other_database.url,
-        "DATABASE_POOL_SIZE": "1",
-        "SERVE_WORKERS": "1",
-    }
-    with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor() as threads:
-        token = log_in(server)
-        origin, destination = (open_account(server, token, 5) for _ in range(2))
-        body = {"origin": origin, "destination": destination, "balance": 3}
-        other_database.execute(*LOCK_ACCOUNTS)
-        holding = threads.submit(server.request, "POST", "/api/transfers/", body, token)
-        assert settles(lambda: other_database.execute(WAITERS), [(1,)])
-
-        waiting = threads.submit(server.request, "GET", "/api/me/", token=token)
-        start = time.monotonic()
-        assert server.request("GET", "/readyz").status == 200
-        assert time.monotonic() - start < 5
-        assert not waiting.done()
-        other_database.execute("ROLLBACK")
-
-        # And nobody was told that the database is away.
-        assert (holding.result().status, waiting.result().status) == (201, 200)
-
-
 def end_a_worker(server):
     """End one of three workers, and return once another one has taken its place."""
     ended = children(server.process.pid)[0]

@@ -5,7 +5,8 @@ test, or a look at many rows.
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
@@ -13,11 +14,13 @@ from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
 from faker import Faker
 from tqdm import tqdm
 
 from accounts import ledger
 from accounts.models import Account, Transfer
+from almaFintech import clock
 from almaFintech.commands import DatabaseCommand
 from login.models import Profile
 
@@ -30,6 +33,10 @@ REFERENCES = (
     *("electricity", "water", "internet", "gym", "taxi", "concert tickets", "thank you!"),
 )
 CANCELLED_SHARE = 0.03
+# How long ago the accounts were opened; the transfers are spread over the time since.
+PAST = timedelta(days=120)
+# Into how many moments, each of which is a transaction; more transfers share them.
+MOMENTS = 500
 
 
 class Command(DatabaseCommand):
@@ -55,6 +62,7 @@ class Command(DatabaseCommand):
         self.faker = Faker(["es_AR", "en_US", "pt_BR"])
         self.faker.seed_instance(options["seed"])
 
+        self.now = timezone.now()
         # All that can be refused is refused before anything is written.
         unopened = self.make_accounts(options["accounts"])
         if options["transfers"] and not of_shared_currencies(unopened):
@@ -68,6 +76,8 @@ class Command(DatabaseCommand):
             f"{len(users)} users, {len(accounts)} accounts, {options['transfers']} transfers "
             f"({rate:.0f} a second)."
         )
+        if users and settings.DEBUG:
+            self.stdout.write(f"Log in as {users[0].username} / {DEMO_PASSWORD}.")
 
     def make_users(self, number: int) -> list[User]:
         # In production nobody can log in as somebody made up.
@@ -83,6 +93,7 @@ class Command(DatabaseCommand):
                     last_name=last,
                     email=f"{name}@wallet.example",
                     password=password,
+                    date_joined=self.now - PAST,
                 )
             )
         if User.objects.filter(username__in=[user.username for user in users]).exists():
@@ -111,8 +122,9 @@ class Command(DatabaseCommand):
 
     def open_accounts(self, opened: list[Account], users: list[User]) -> dict[Account, User | None]:
         """Open accounts, give each to a user, and return them with their owners."""
-        for batch in self.batches(opened, "accounts"):
-            ledger.open_accounts(batch, reason="demo")
+        with clock.set_to(self.now - PAST):
+            for batch in self.batches(opened, "accounts"):
+                ledger.open_accounts(batch, reason="demo")
         if not users:
             return dict.fromkeys(opened)
         # Everybody gets one before anybody gets another.
@@ -133,14 +145,17 @@ class Command(DatabaseCommand):
         return owners
 
     def send(self, number: int, owners: dict[Account, User | None]) -> None:
-        """Book transfers that can be paid, and give a few back."""
+        """Book transfers that can be paid, and give a few back, from the oldest to the newest."""
         kin = of_shared_currencies(owners)
         senders = [account for accounts in kin.values() for account in accounts]
         owner_of: dict[int | None, User | None] = {
             account.pk: owner for account, owner in owners.items()
         }
         balances: dict[int | None, int] = {account.pk: account.balance for account in senders}
-        for size in self.batches(range(number), "transfers"):
+        at_a_time = max(1, min(AT_A_TIME, number // MOMENTS))
+        moments = self.moments(-(-number // at_a_time))
+        for size in self.batches(range(number), "transfers", at_a_time):
+            date = next(moments)
             batch: list[Transfer] = []
             while len(batch) < len(size):
                 origin = self.random.choice(senders)
@@ -160,7 +175,8 @@ class Command(DatabaseCommand):
                         created_by=owners[origin],
                     )
                 )
-            ledger.post(batch)
+            with clock.set_to(date):
+                ledger.post(batch)
             regretted = []
             for transfer in batch:
                 sender, receiver = transfer.origin_id, transfer.destination_id
@@ -172,14 +188,20 @@ class Command(DatabaseCommand):
                     balances[sender] += transfer.balance
                     regretted.append(transfer)
             # By whom it was received, and in this order, in which each can be paid.
-            for owner, transfers in groupby(regretted, lambda item: owner_of[item.destination_id]):
-                ledger.cancel(transfers, by=owner)
+            with clock.set_to(date):
+                for owner, sent in groupby(regretted, lambda item: owner_of[item.destination_id]):
+                    ledger.cancel(sent, by=owner)
 
-    def batches(self, items: Any, unit: str) -> Any:
+    def moments(self, number: int) -> Iterator[datetime]:
+        """Dates in ascending order, over all of the past."""
+        for index in range(number):
+            yield self.now - PAST + PAST * ((index + self.random.random()) / number)
+
+    def batches(self, items: Any, unit: str, at_a_time: int = AT_A_TIME) -> Any:
         """Pieces of `items`, with a bar that shows how far it has come where somebody looks."""
         with tqdm(total=len(items), unit=f" {unit}", disable=None) as bar:
-            for start in range(0, len(items), AT_A_TIME):
-                piece = items[start : start + AT_A_TIME]
+            for start in range(0, len(items), at_a_time):
+                piece = items[start : start + at_a_time]
                 yield piece
                 bar.update(len(piece))
 
