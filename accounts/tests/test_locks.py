@@ -77,6 +77,15 @@ def test_an_edit_locks_the_account(alice, boss, method):
     assert alice.balance == 7
 
 
+def test_an_edit_in_python_locks_the_account(alice):
+    alice.account.balance = 7
+
+    [lock] = locks_of(alice.account.save)
+
+    assert (lock.table, lock.strength) == (ACCOUNTS.table, ACCOUNTS.strength)
+    assert alice.balance == 7
+
+
 def test_closing_locks_transfers_and_then_accounts_against_references(alice, bob, boss):
     alice.send(bob.account, 5)
     account = Account.objects.get(pk=alice.account.pk)
