@@ -131,6 +131,16 @@ def verified(transactional_db):
 
 
 @pytest.fixture
+def nothing_is_run_again(caplog):
+    """Whatever a test does, the database has found no deadlock that `retried` would hide."""
+    logger = "almaFintech.transactions"
+    caplog.set_level("INFO", logger)
+    yield
+    logged = [it.getMessage() for it in caplog.get_records("call") if it.name == logger]
+    assert logged == []
+
+
+@pytest.fixture
 def staff(boss) -> Client:
     """The browser of boss, who has logged in to the admin."""
     client = Client()

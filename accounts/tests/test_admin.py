@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts import ledger
 from accounts.currencies import in_units
 from accounts.models import Account, Entry, IdempotencyKey, Transfer
-from accounts.tests.test_races import at_once
+from accounts.tests.meetings import at_once
 from almaFintech.admin import BoundedPaginator
 from almaFintech.tests.admin import act, form, messages
 from conftest import Person, needs_row_locks

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import views
 from accounts.models import Entry, IdempotencyKey, Transfer
-from accounts.tests.test_races import at_once
+from accounts.tests.meetings import at_once
 from conftest import needs_row_locks
 
 PATH = "/api/transfers/"
@@ -74,6 +74,20 @@ def test_a_key_is_not_for_another_request(alice, bob, path):
     assert response.status_code == 422
     assert response.json()["code"] == "idempotency_key_reused"
     assert (alice.balance, bob.balance) == (700_000, 300_000)
+
+
+def test_a_key_is_not_for_the_same_body_at_another_path(alice, bob):
+    transfer = body_of(alice, bob)
+    # Each path reads the part of it that it knows.
+    body = {**transfer, "transfers": [transfer]}
+    first = alice.post(PATH, body, idempotency_key="k1")
+
+    response = alice.post(f"{PATH}batch/", body, idempotency_key="k1")
+
+    assert first.status_code == 201
+    assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
+    assert (alice.balance, bob.balance) == (700_000, 300_000)
+    assert alice.post(f"{PATH}batch/", body, idempotency_key="k2").status_code == 201
 
 
 def test_a_key_belongs_to_its_user(alice, bob):

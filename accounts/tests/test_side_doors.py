@@ -6,7 +6,9 @@ from django.core.serializers import serialize
 from django.db.models import F
 from django.db.transaction import atomic
 
+from accounts import ledger
 from accounts.ledger import (
+    AlreadyCancelled,
     BalanceChanged,
     InsufficientFunds,
     InvalidAmount,
@@ -59,6 +61,17 @@ def test_delete_of_a_queryset_cancels_none_when_one_is_refused(alice, bob, trans
     assert (alice.balance, bob.balance) == (1_000_000, 0)
     second.refresh_from_db()
     assert second.cancelled is True
+
+
+def test_a_transfer_is_cancelled_once_however_often_it_is_named(alice, bob, transfer):
+    Transfer.objects.create(origin=alice.account, destination=bob.account, balance=300_000)
+
+    with pytest.raises(AlreadyCancelled) as refusal:
+        ledger.cancel([transfer, transfer])
+
+    assert refusal.value.index == 1
+    assert (alice.balance, bob.balance) == (400_000, 600_000)
+    assert not Transfer.objects.filter(cancelled=True).exists()
 
 
 def test_bulk_create_moves_the_balances(alice, bob):

@@ -89,6 +89,15 @@ def test_a_balance_cannot_outgrow_its_column(alice):
     assert full.balance == MAX
 
 
+def test_a_balance_can_fill_its_column(alice):
+    almost_full = Account.objects.create(currency="USD", balance=MAX - 1)
+
+    assert alice.send(almost_full, 1).status_code == 201
+
+    almost_full.refresh_from_db()
+    assert (almost_full.balance, alice.balance) == (MAX, 999_999)
+
+
 def test_a_transfer_to_oneself_is_refused(alice):
     response = alice.send(alice.account, 1)
 

@@ -1,0 +1,434 @@
+"""The mutations of the money core that `python -m bench.mutants` applies, one at a time.
+
+`old` stands exactly once in `file`. When the code changes, anchor the mutation anew; when a rule
+is added, add the mistake that would break it, and name the test that notices.
+"""
+
+from typing import NamedTuple
+
+TESTS = "accounts/tests/"
+LEDGER = "accounts/ledger.py"
+MODELS = "accounts/models.py"
+KEYS = "accounts/idempotency.py"
+VERSIONS = "accounts/versions.py"
+VERIFICATION = "accounts/verification.py"
+TRANSACTIONS = "almaFintech/transactions.py"
+QUERYSETS = "almaFintech/querysets.py"
+
+
+class Mutation(NamedTuple):
+    """One mistake: `old` becomes `new` in `file`, and one of `tests` has to fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def mistake(name: str, file: str, old: str, new: str, *tests: str) -> Mutation:
+    """A mutation; tests without a folder are those of the accounts."""
+    paths = (test if "/" in test else TESTS + test for test in tests)
+    return Mutation(name, file, old, new, tuple(paths))
+
+
+MUTATIONS = (
+    # Which movements are refused.
+    mistake(
+        "overdraft-allowed",
+        LEDGER,
+        "if balances[payer.id] < amount:",
+        "if False:",
+        "test_transfers.py::test_an_overdraft_moves_nothing",
+    ),
+    mistake(
+        "last-micro-unit-kept",
+        LEDGER,
+        "if balances[payer.id] < amount:",
+        "if balances[payer.id] <= amount:",
+        "test_transfers.py::test_the_last_micro_unit_can_be_sent",
+    ),
+    mistake(
+        "overflow-allowed",
+        LEDGER,
+        "if balances[receiver.id] + amount > MAX_MICRO_UNITS:",
+        "if False:",
+        "test_transfers.py::test_a_balance_cannot_outgrow_its_column",
+    ),
+    mistake(
+        "full-column-refused",
+        LEDGER,
+        "if balances[receiver.id] + amount > MAX_MICRO_UNITS:",
+        "if balances[receiver.id] + amount >= MAX_MICRO_UNITS:",
+        "test_transfers.py::test_a_balance_can_fill_its_column",
+    ),
+    mistake(
+        "zero-allowed",
+        LEDGER,
+        "_require_amount(transfer.balance, minimum=1)",
+        "_require_amount(transfer.balance, minimum=0)",
+        "test_side_doors.py::test_an_amount_in_python_is_an_int_in_range",
+    ),
+    mistake(
+        "oneself-allowed",
+        LEDGER,
+        "raise SameAccount",
+        "pass",
+        "test_transfers.py::test_a_transfer_to_oneself_is_refused",
+    ),
+    mistake(
+        "currencies-mixed",
+        LEDGER,
+        "if accounts[payer.id].currency != accounts[receiver.id].currency:",
+        "if False:",
+        "test_transfers.py::test_currencies_must_match",
+    ),
+    mistake(
+        "cancelled-again",
+        LEDGER,
+        "if row.cancelled:",
+        "if False:",
+        "test_transfers.py::test_a_transfer_is_given_back_once",
+    ),
+    mistake(
+        "cancelled-twice-in-one-call",
+        LEDGER,
+        "row.cancelled = True",
+        "pass",
+        "test_side_doors.py::test_a_transfer_is_cancelled_once_however_often_it_is_named",
+    ),
+    mistake(
+        "cancelled-flag-not-written",
+        LEDGER,
+        "cancelled=True, cancelled_by=by",
+        "cancelled_by=by",
+        "test_transfers.py::test_a_transfer_is_given_back_once",
+    ),
+    mistake(
+        "stale-edit-allowed",
+        LEDGER,
+        "if row.balance != account.balance_as_read:",
+        "if False:",
+        "test_side_doors.py::test_an_edit_of_a_stale_balance_is_refused",
+    ),
+    mistake(
+        "stale-balance-restored",
+        LEDGER,
+        'known.get("balance") != account.balance_as_read',
+        "account.balance != row.balance",
+        "test_side_doors.py::test_a_stale_account_does_not_restore_its_balance",
+    ),
+    mistake(
+        "currency-not-fixed",
+        LEDGER,
+        "if _touching([row.pk]).exists():",
+        "if False:",
+        "test_accounts.py::test_a_currency_is_fixed_once_there_are_transfers",
+    ),
+    # What is moved and entered.
+    mistake(
+        "paying-adds",
+        LEDGER,
+        "(payer, receiver, -transfer.balance)",
+        "(payer, receiver, transfer.balance)",
+        "test_transfers.py::test_a_transfer_moves_the_money",
+    ),
+    mistake(
+        "one-side-not-entered",
+        LEDGER,
+        "(receiver, payer, transfer.balance),",
+        "",
+        "test_transfers.py::test_a_transfer_moves_the_money",
+    ),
+    mistake(
+        "cancelling-pays-again",
+        LEDGER,
+        "payer, receiver = receiver, payer",
+        "pass",
+        "test_transfers.py::test_the_receiver_gives_a_transfer_back",
+    ),
+    mistake(
+        "batch-spends-twice",
+        LEDGER,
+        "balances[payer.id] -= amount",
+        "pass",
+        "test_batch.py::test_a_batch_is_booked_as_a_whole",
+    ),
+    mistake(
+        "batch-cannot-fund-itself",
+        LEDGER,
+        "balances[receiver.id] += amount",
+        "pass",
+        "test_batch.py::test_a_batch_is_booked_in_order",
+    ),
+    mistake(
+        "refused-group-is-remembered",
+        LEDGER,
+        "trial = ChainMap({}, balances)",
+        "trial = ChainMap(balances)",
+        "test_entries.py::test_a_refused_group_leaves_the_others_alone",
+    ),
+    mistake(
+        "entries-not-written",
+        LEDGER,
+        "_rows(models.Entry).bulk_create(self.entries)",
+        "pass",
+        "test_entries.py::test_a_transfer_and_its_cancellation_write_two_entries_each",
+    ),
+    mistake(
+        "digest-not-chained",
+        LEDGER,
+        "entry.digest_after(bytes(account.last_digest))",
+        "entry.digest_after(bytes(32))",
+        "test_entries.py::test_each_digest_follows_from_the_one_before",
+    ),
+    mistake(
+        "author-forgotten",
+        LEDGER,
+        "created_by_id=transfer.created_by_id,",
+        "",
+        "test_entries.py::test_a_transfer_tells_who_and_why",
+    ),
+    mistake(
+        "closing-not-entered",
+        LEDGER,
+        "journal.enter(row, models.Entry.Kind.CLOSING,",
+        "str(",
+        "test_entries.py::test_a_deleted_account_leaves_its_entries",
+    ),
+    # Which rows are locked, in which order and how strongly.
+    mistake(
+        "accounts-not-locked",
+        LEDGER,
+        "in _locked(models.Account, ids, no_key=no_key)}",
+        "in _rows(models.Account).filter(pk__in={id for id in ids if id is not None})}",
+        "test_locks.py::test_funds_are_checked_under_the_lock",
+    ),
+    mistake(
+        "cancelled-transfer-not-locked",
+        LEDGER,
+        "in _locked(models.Transfer, ids)}",
+        "in _rows(models.Transfer).filter(pk__in=ids)}",
+        "test_locks.py::test_a_transfer_is_cancelled_once_under_the_lock",
+    ),
+    mistake(
+        "edited-account-not-locked",
+        LEDGER,
+        "row = _locked(models.Account, [account.pk]).first()",
+        "row = _rows(models.Account).filter(pk=account.pk).first()",
+        "test_locks.py::test_an_edit_in_python_locks_the_account",
+    ),
+    mistake(
+        "locks-in-no-order",
+        QUERYSETS,
+        'rows.order_by("pk").select_for_update',
+        "rows.order_by().select_for_update",
+        "test_locks.py::test_a_transfer_locks_accounts_by_id",
+    ),
+    mistake(
+        "locks-descending",
+        QUERYSETS,
+        'rows.order_by("pk").select_for_update',
+        'rows.order_by("-pk").select_for_update',
+        "test_locks.py::test_who_waits_for_the_first_account_does_not_hold_the_second",
+    ),
+    mistake(
+        "cancelling-locks-accounts-first",
+        LEDGER,
+        "rows: dict[int | None, models.Transfer] = {",
+        "_lock_accounts(id for row in _rows(models.Transfer).filter(pk__in=ids)"
+        " for id in _ends(row))\n    rows: dict[int | None, models.Transfer] = {",
+        "test_locks.py::test_a_cancellation_locks_transfers_and_then_accounts_by_id",
+        "test_locks.py::test_who_waits_for_a_transfer_does_not_hold_its_accounts",
+    ),
+    mistake(
+        "closing-does-not-lock-transfers",
+        LEDGER,
+        'in locked(_touching(ids)).values_list("pk").iterator():',
+        "in ():",
+        "test_locks.py::test_closing_locks_transfers_and_then_accounts_against_references",
+        "test_locks.py::test_who_waits_for_a_transfer_does_not_hold_its_accounts",
+    ),
+    mistake(
+        "closing-locks-without-key",
+        LEDGER,
+        "_lock_accounts(ids, no_key=False)",
+        "_lock_accounts(ids)",
+        "test_locks.py::test_nothing_refers_to_an_account_that_is_being_closed",
+    ),
+    mistake(
+        "version-compared-before-the-lock",
+        "accounts/views.py",
+        "account: Account = super().get_object()",
+        "seen = self.find_object().last_seq\n"
+        "        account: Account = super().get_object()\n"
+        "        account.last_seq = seen",
+        "test_locks.py::test_a_version_is_compared_under_the_lock",
+    ),
+    mistake(
+        "edit-reads-before-the-lock",
+        "audit/views.py",
+        "return trail.locked_row(row)",
+        "return row",
+        "test_locks.py::test_an_edit_of_an_account_reads_it_under_the_lock",
+        "test_locks.py::test_an_edit_of_a_user_reads_it_under_the_lock",
+    ),
+    mistake(
+        "deletion-reads-before-the-lock",
+        "audit/views.py",
+        "[row] = trail.locked_to_delete([row])",
+        "pass",
+        "test_locks.py::test_a_version_is_compared_under_the_lock",
+    ),
+    mistake(
+        "locks-waited-for-without-end",
+        "almaFintech/settings.py",
+        "-c lock_timeout={_timeout}s",
+        "-c lock_timeout=0",
+        "test_locks.py::test_nobody_waits_for_a_lock_for_ever",
+    ),
+    # What is run again.
+    mistake(
+        "nothing-run-again",
+        TRANSACTIONS,
+        "\nATTEMPTS = 5",
+        "\nATTEMPTS = 1",
+        "almaFintech/tests/test_transactions.py::test_two_that_lock_each_other_out_both_finish",
+    ),
+    mistake(
+        "deadlock-not-known",
+        TRANSACTIONS,
+        '{"40001", "40P01"}',
+        '{"40001"}',
+        "almaFintech/tests/test_transactions.py::test_two_that_lock_each_other_out_both_finish",
+    ),
+    mistake(
+        "run-again-inside-a-transaction",
+        TRANSACTIONS,
+        "1 if connection.in_atomic_block else ATTEMPTS",
+        "ATTEMPTS",
+        "almaFintech/tests/test_transactions.py::test_inside_a_transaction_it_runs_once",
+    ),
+    mistake(
+        "edit-not-run-again",
+        "audit/views.py",
+        "retried(super().update)(request",
+        "super().update(request",
+        "audit/tests/test_audit.py::test_an_edit_that_a_deadlock_undid_is_recorded_once",
+    ),
+    # Keys and versions.
+    mistake(
+        "key-claimed-outside-the-transaction",
+        KEYS,
+        "@retried\n    def first()",
+        "def first()",
+        "test_idempotency.py::test_a_refused_request_leaves_its_key_free",
+    ),
+    mistake(
+        "key-forgets-the-path",
+        KEYS,
+        "[method, path, body]",
+        "[method, body]",
+        "test_idempotency.py::test_a_key_is_not_for_the_same_body_at_another_path",
+    ),
+    mistake(
+        "key-forgets-the-body",
+        KEYS,
+        "[method, path, body]",
+        "[method, path]",
+        "test_idempotency.py::test_a_key_is_not_for_another_request",
+    ),
+    mistake(
+        "key-answers-anything",
+        KEYS,
+        "if kept.fingerprint != claim.fingerprint:",
+        "if False:",
+        "test_idempotency.py::test_a_key_is_not_for_another_request",
+    ),
+    mistake(
+        "every-version-alike",
+        VERSIONS,
+        "return f'\"{account.last_seq}\"'",
+        "return f'\"{account.pk}\"'",
+        "test_versions.py::test_every_change_is_another_version",
+    ),
+    mistake(
+        "versions-not-compared",
+        VERSIONS,
+        "        raise PreconditionFailed",
+        "        pass",
+        "test_versions.py::test_what_was_read_before_a_transfer_is_not_written_after_it",
+    ),
+    # Who may see and do what.
+    mistake(
+        "all-accounts-visible",
+        MODELS,
+        "return self.filter(profile__user=user.pk)",
+        "return self",
+        "test_accounts.py::test_a_strangers_account_looks_like_none",
+    ),
+    mistake(
+        "all-transfers-visible",
+        MODELS,
+        'return self.touching(Account.objects.visible_to(user).values_list("id", flat=True))',
+        "return self",
+        "test_transfers.py::test_a_strangers_transfer_looks_like_none",
+    ),
+    mistake(
+        "foreign-origin-allowed",
+        "accounts/views.py",
+        'if item["origin_id"] not in own:',
+        "if False:",
+        "test_transfers.py::test_a_user_sends_from_own_accounts_only",
+    ),
+    mistake(
+        "sender-may-cancel",
+        "accounts/permissions.py",
+        "return own.filter(in_transfers=transfer).exists()",
+        "return True",
+        "test_transfers.py::test_the_sender_cannot_take_a_transfer_back",
+    ),
+    mistake(
+        "users-may-write-accounts",
+        "accounts/permissions.py",
+        "return request.method in SAFE_METHODS or request.user.is_staff",
+        "return True",
+        "test_accounts.py::test_users_write_nothing",
+    ),
+    # Ways around the ledger, and what finds them.
+    mistake(
+        "transfers-may-be-rewritten",
+        MODELS,
+        'if kwargs not in ({"origin": None}, {"destination": None}):',
+        "if False:",
+        "test_side_doors.py::test_other_ways_are_refused",
+    ),
+    mistake(
+        "entries-may-be-rewritten",
+        "accounts/append_only.py",
+        "BEFORE UPDATE OR DELETE OR TRUNCATE ON",
+        "BEFORE TRUNCATE ON",
+        "test_entries.py::test_the_database_refuses_to_change_entries",
+    ),
+    mistake(
+        "sums-not-verified",
+        VERIFICATION,
+        "if after != balance + amount:",
+        "if False:",
+        "test_verify_ledger.py::test_what_was_changed_is_named",
+    ),
+    mistake(
+        "digests-not-verified",
+        VERIFICATION,
+        "if digest != expected_digest:",
+        "if False:",
+        "test_verify_ledger.py::test_what_was_changed_is_named",
+    ),
+    mistake(
+        "transfers-not-verified",
+        VERIFICATION,
+        "yield from self._check_transfers()",
+        "pass",
+        "test_verify_ledger.py::test_what_was_changed_is_named",
+    ),
+)
