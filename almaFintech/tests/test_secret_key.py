@@ -45,5 +45,5 @@ def test_two_processes_that_start_at_once_agree(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_hold_it_is_named(tmp_path):
-    with pytest.raises(ImproperlyConfigured, match="No such file or directory. Set SECRET_KEY"):
+    with pytest.raises(ImproperlyConfigured, match=r"No such file or directory\. Set SECRET_KEY"):
         development_key(tmp_path / "missing" / "key")
