@@ -1,14 +1,18 @@
 """A made-up world: through the ledger, the same for the same seed, not in production."""
 
 import io
+import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.db.models import F
+from django.utils import timezone
 
-from accounts.models import Account, Transfer
+from accounts import ledger
+from accounts.models import Account, Entry, Transfer
 from login.models import Profile
 
 SIZE = {"users": 8, "accounts": 20, "transfers": 150}
@@ -47,7 +51,9 @@ def world():
 
 
 def test_a_world_has_what_was_asked_for(db):
-    assert seed().startswith("8 users, 20 accounts, 150 transfers (")
+    first, login = seed().splitlines()
+    assert first.startswith("8 users, 20 accounts, 150 transfers (")
+    assert re.fullmatch(r"Log in as demo-\S+-0 / demo\.", login)
 
     assert User.objects.count() == Profile.objects.count() == 8
     assert Account.objects.count() == 20
@@ -65,6 +71,35 @@ def test_a_world_has_what_was_asked_for(db):
     assert regretted.count() == cancelled.count()
 
 
+def test_its_transfers_are_of_the_last_months(db):
+    before = timezone.now()
+    seed()
+
+    dates = list(Transfer.objects.order_by("pk").values_list("date", flat=True))
+    assert dates == sorted(dates)
+    assert before - timedelta(days=121) < dates[0] < before - timedelta(days=110)
+    assert before - timedelta(days=10) < dates[-1] < timezone.now()
+    assert len({date.date() for date in dates}) > 50
+    opening, *rest = Entry.objects.of(Account.objects.first().pk).values_list("date", flat=True)
+    assert [opening, *rest] == sorted([opening, *rest])
+    assert opening < dates[0]
+
+
+def test_nobody_else_dates_what_the_ledger_books(alice, bob):
+    day = timezone.now() - timedelta(days=1)
+    transfer = Transfer(origin=alice.account, destination=bob.account, balance=5)
+    booked = Transfer.objects.create(origin=alice.account, destination=bob.account, balance=5)
+
+    for call in (
+        lambda: ledger.post([transfer], date=day),
+        lambda: ledger.cancel([booked], date=day),
+        lambda: ledger.open_accounts([Account(currency="USD", balance=1)], date=day),
+    ):
+        with pytest.raises(ledger.SideDoor, match="dates what it books by itself"):
+            call()
+    assert (alice.balance, bob.balance) == (999_995, 5)
+
+
 def test_every_balance_is_explained(transactional_db):
     seed()
 
@@ -72,8 +107,9 @@ def test_every_balance_is_explained(transactional_db):
 
 
 def test_in_development_its_people_can_log_in(db, anyone):
-    seed()
-    login = {"username": User.objects.first().username, "password": "demo"}
+    told = re.search(r"Log in as (\S+) / (\S+)\.", seed())
+    assert told
+    login = dict(zip(("username", "password"), told.group(1, 2), strict=True))
 
     assert anyone.post("/api/login/", login, format="json").status_code == 200
 

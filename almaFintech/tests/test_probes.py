@@ -5,6 +5,8 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from redis.exceptions import ConnectionError as RedisAway
 
+from almaFintech import __version__
+
 
 @pytest.fixture(autouse=True)
 def as_in_production(settings):
@@ -26,7 +28,10 @@ def test_the_process_is_healthy_without_a_database(probe):
     # No `db` fixture: a query would be an error here.
     response = probe("/healthz")
 
-    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert (response.status_code, response.json()) == (
+        200,
+        {"status": "ok", "version": __version__},
+    )
     assert response["Cache-Control"] == "no-store"
     assert "X-Request-ID" not in response
 
@@ -39,7 +44,7 @@ def test_everything_ready(db, probe):
         "status": "ok",
         "database": "ok",
         "migrations": "ok",
-        "cache": "ok",
+        "cache": "none",
     }
 
 
@@ -68,7 +73,7 @@ def test_not_ready_while_the_database_is_away(db, probe, monkeypatch):
 
     assert (response.status_code, response.json()) == (
         503,
-        {"status": "unavailable", "database": "away", "migrations": "unknown", "cache": "ok"},
+        {"status": "unavailable", "database": "away", "migrations": "unknown", "cache": "none"},
     )
 
 
@@ -86,6 +91,7 @@ def test_with_redis_it_is_not_degraded(db, probe, settings, monkeypatch):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     monkeypatch.setattr("redis.Redis.ping", lambda self: True)
     assert probe("/readyz").json()["status"] == "ok"
+    assert probe("/readyz").json()["cache"] == "ok"
 
     def away(self):
         raise RedisAway
@@ -113,6 +119,7 @@ def test_the_metrics_by_address(probe, settings):
     assert response.status_code == 200
     assert response["Content-Type"].startswith("text/plain; version=")
     assert b"# TYPE wallet_http_request_seconds histogram" in response.content
+    assert f'wallet_build_info{{version="{__version__}"}} 1.0'.encode() in response.content
 
     # Then the address is the proxy's, and says nothing of who asks.
     for header in "X-Forwarded-For", "Forwarded", "Via", "X-Real-IP":
@@ -131,3 +138,15 @@ def test_the_metrics_by_token(probe, settings):
         assert probe("/metrics", Authorization=without).status_code == 403
     right = {"Authorization": f"Bearer {settings.METRICS_TOKEN}", "X-Forwarded-For": "8.8.8.8"}
     assert probe("/metrics", **right).status_code == 200
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a pool")
+def test_it_is_ready_while_its_pool_is_used_up(transactional_db, probe):
+    connection.close()
+    pool = connection.pool
+    taken = [pool.getconn(timeout=5) for _ in range(pool.max_size)]
+    try:
+        assert probe("/readyz").status_code == 200
+    finally:
+        for it in taken:
+            pool.putconn(it)

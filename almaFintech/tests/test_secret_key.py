@@ -2,6 +2,9 @@
 
 import stat
 
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
 from almaFintech import secret_key
 from almaFintech.secret_key import development_key
 from almaFintech.tests.servers import python
@@ -39,3 +42,8 @@ def test_two_processes_that_start_at_once_agree(tmp_path, monkeypatch):
     assert [development_key(path)] == others
     assert len(others[0]) >= 50
     assert [file.name for file in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_folder_that_cannot_hold_it_is_named(tmp_path):
+    with pytest.raises(ImproperlyConfigured, match=r"No such file or directory\. Set SECRET_KEY"):
+        development_key(tmp_path / "missing" / "key")

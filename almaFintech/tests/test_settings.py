@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from almaFintech.environment import Environment
 from almaFintech.settings import BASE_DIR, ENVIRONMENT
-from almaFintech.tests.servers import PRODUCTION, evaluate
+from almaFintech.tests.servers import PRODUCTION, evaluate, python
 
 EXAMPLE = (BASE_DIR / ".env.example").read_text()
 
@@ -76,6 +76,54 @@ def test_a_file_can_stand_in_for_the_environment(tmp_path):
     ) == [420, 9, True]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("TRUSTED_PROXIES = 1", "TRUSTED_PROXIES= 1", "TRUSTED_PROXIES =1", " TRUSTED_PROXIES=1"),
+        *("TRUSTED_PROXIES=1 ", "TRUSTED_PROXIES", "=1", "TRUSTED-PROXIES=1", "a secret"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_refused_by_its_number(tmp_path, line):
+    file = tmp_path / "env"
+    file.write_text(f"# With = and spaces.\n  # So is this.\n   \n{line}\n")
+
+    result = python("-c", "import almaFintech.wsgi", **PRODUCTION, ENV_FILE=str(file))
+
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr == (
+        f"almaFintech does not start: {file}, line 4: write NAME=value, without spaces before the "
+        "name, around = or after the value.\n"
+    )
+
+
+def test_lines_of_a_file_are_taken_as_they_stand(tmp_path, monkeypatch):
+    monkeypatch.setattr(Environment, "ENVIRON", {})
+    file = tmp_path / "env"
+    file.write_text("A=1\nexport B='two words '\nC=\n#D=4\nE=a = b\n")
+
+    Environment.read_file(file)
+
+    assert Environment.ENVIRON == {"A": "1", "B": "two words ", "C": "", "E": "a = b"}
+
+
+@pytest.mark.parametrize("content", [None, b"A=\xff\n"])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
+    file = tmp_path / "env"
+    file.mkdir() if content is None else file.write_bytes(content)
+
+    with pytest.raises(ImproperlyConfigured, match="cannot be read: "):
+        Environment.read_file(file)
+
+
+def test_a_mariadb_without_its_driver_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {"DATABASE_URL": "mysql://wallet@host/wallet"}
+
+    with pytest.raises(ImproperlyConfigured, match=r"-r requirements/mariadb\.txt$"):
+        env.db("DATABASE_URL")
+
+
 @pytest.mark.parametrize("name", ["SECRET_KEY", "METRICS_TOKEN"])
 def test_a_value_is_what_it_says_with_any_first_character(name):
     env = Environment(**ENVIRONMENT)
@@ -132,6 +180,7 @@ def test_an_address_is_taken_as_it_stands(value):
     "url",
     [
         *("", "wallet.sqlite3", "/var/lib/wallet", "postgre://host/name"),
+        *("oracle://user:cret@host/name", "mssql://host/name", "cockroachdb://host/name"),
         *("postgres://", "postgres://wallet@host", "mysql://host/"),
         *("postgres://host:abc/name", "postgres://host:65536/name"),
         # A password with a slash.

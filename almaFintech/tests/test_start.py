@@ -1,5 +1,6 @@
 """`manage.py start`, which `make run` runs."""
 
+import socket
 from io import StringIO
 
 import pytest
@@ -31,6 +32,7 @@ def start(address="127.0.0.1:8123") -> str:
 def test_a_new_database_is_migrated_and_the_way_in_is_told(served):
     assert start() == (
         "API    http://127.0.0.1:8123/api/\n"
+        "Docs   http://127.0.0.1:8123/api/docs/\n"
         "Admin  http://127.0.0.1:8123/admin/\n"
         "Login  POST http://127.0.0.1:8123/api/login/ (development user: admin / admin)\n"
     )
@@ -58,6 +60,24 @@ def test_the_child_of_the_autoreloader_only_serves(served, monkeypatch):
 def test_a_port_that_is_none_is_refused(served, address):
     with pytest.raises(CommandError, match="must be 65535 or less, and not"):
         start(address)
+    assert served == []
+
+
+def test_a_port_in_use_is_refused_with_another_one(served):
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        with pytest.raises(CommandError) as refusal:
+            start(f"127.0.0.1:{port}")
+    other = port + 1 if port < 65_535 else 8000
+    assert str(refusal.value) == f"127.0.0.1:{port} is in use: PORT={other} make run"
+    assert served == []
+
+
+def test_an_address_of_another_machine_is_refused(served):
+    with pytest.raises(CommandError, match=r"^Nothing can listen at 192\.0\.2\.1:8123: "):
+        start("192.0.2.1:8123")
     assert served == []
 
 

@@ -51,6 +51,22 @@ def test_a_production_server_starts(entry_point):
     [
         ({"SECRET_KEY": ""}, "SECRET_KEY must be set"),
         ({"DEBUG": "true"}, "DEBUG set to True"),
+        ({"DEBUG": "true"}, "Set DEBUG=false."),
+        ({"SECRET_KEY": ""}, "`openssl rand -hex 48` makes one"),
+        ({"SECRET_KEY": "short"}, "Set it to what `openssl rand -hex 48` prints."),
+        ({"DATABASE_URL": "oracle://u:p@host/name"}, "DATABASE_URL must be a URL such as "),
+        *(
+            (
+                {"ALLOWED_HOSTS": host},
+                f"ALLOWED_HOSTS must list host names such as wallet.example, "
+                f"without scheme, port, path or spaces, and not {host!r}.",
+            )
+            for host in ("https://wallet.example", "wallet.example:443", "a.example/api", "*.a.b")
+        ),
+        (
+            {"DATABASE_URL": AWAY, "DATABASE_POOL_SIZE": "3", "SERVE_THREADS": "4"},
+            "DATABASE_POOL_SIZE is 3, and must be 4 or more, the number of SERVE_THREADS.",
+        ),
         ({"SECRET_KEY": "short"}, "SECRET_KEY has less than 50 characters"),
         ({"SECRET_KEY": KNOWN_SECRET}, "prefixed with 'django-insecure-'"),
         ({"SECRET_KEY_FALLBACKS": "short"}, "SECRET_KEY_FALLBACKS[0]"),
@@ -101,7 +117,7 @@ def test_the_development_user_is_refused_until_it_has_another_password(tmp_path)
     database = {"DATABASE_URL": f"sqlite:///{tmp_path}/wallet.sqlite3"}
     assert python("manage.py", "migrate", "--verbosity=0", **database).returncode == 0
 
-    assert_refused(start(**database), "The user 'admin' still has the development password.")
+    assert_refused(start(**database), "`python manage.py changepassword admin` changes it.")
 
     change = (
         "from django.contrib.auth.models import User; user = User.objects.get();"
