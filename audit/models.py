@@ -17,6 +17,7 @@ class Record(models.Model):
         kind: of what the object is one, such as "account".
         number: primary key of the object; of a profile, that of its user.
         changes: field -> [from, to]. A password is only ever "***".
+        reason: why, in the words of whoever did it; "" where none was given.
     """
 
     class Action(models.TextChoices):
@@ -33,6 +34,7 @@ class Record(models.Model):
     kind = models.CharField(max_length=20)
     number = models.BigIntegerField()
     changes = models.JSONField()
+    reason = models.CharField(max_length=140, blank=True, default="")
 
     class Meta:
         ordering = ("-id",)
