@@ -367,9 +367,7 @@ def close_accounts(
 
 
 @retried
-def _close_accounts(
-    ids: Sequence[int], by: User | None, reason: str
-) -> tuple[int, dict[str, int]]:
+def _close_accounts(ids: Sequence[int], by: User | None, reason: str) -> tuple[int, dict[str, int]]:
     rows = lock_to_close(ids)
     journal = Journal(rows)
     now = timezone.now()

@@ -258,9 +258,7 @@ def test_a_transfer_in_the_admin_is_recorded_once(alice, bob, staff, recorded):
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "twice"}])
-def test_transfers_of_staff_through_the_api_are_recorded_once(
-    boss, alice, bob, recorded, headers
-):
+def test_transfers_of_staff_through_the_api_are_recorded_once(boss, alice, bob, recorded, headers):
     one = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 10}
     for path, body, count in (
         ("/api/transfers/", one, 1),
@@ -268,7 +266,7 @@ def test_transfers_of_staff_through_the_api_are_recorded_once(
     ):
         for _ in range(2 if headers else 1):
             key = {name: value + str(count) for name, value in headers.items()}
-            assert boss.request("POST", path, body, headers=key).status_code == 201
+            assert boss.request("POST", path, body, **key).status_code == 201
         made = Transfer.objects.order_by("-pk")[:count]
         assert recorded() == [booked_record(transfer) for transfer in reversed(made)]
 
@@ -343,7 +341,10 @@ def test_what_cannot_be_recorded_is_not_done(boss, alice, bob, staff, no_records
     cancel = {"action": "cancel_selected", "_selected_action": [transfer]}
     for path, form in (
         (f"{ACCOUNTS}add/", {"currency": "USD", "balance": 5}),
-        (f"{ACCOUNTS}{bob.account.pk}/delete/", {"post": "yes", "shown": shown(bob.account)}),
+        (
+            f"{ACCOUNTS}{bob.account.pk}/delete/",
+            {"post": "yes", "reason": "x", "shown": shown(bob.account)},
+        ),
         (f"/admin/auth/user/{alice.user.pk}/change/", user_form(alice.user, is_staff="on")),
         (TRANSFERS, cancel),
         (f"{TRANSFERS}add/", sent),
