@@ -102,9 +102,9 @@ class AccountForm(forms.ModelForm):
             data.get("balance", shown_balance) != shown_balance
             or data.get("currency", shown_currency) != shown_currency
         )
-        if self.instance.pk and edited and not data.get("reason"):
-            if "reason" not in self.errors:
-                self.add_error("reason", "Say why the balance or the currency is edited.")
+        missing = not data.get("reason") and "reason" not in self.errors
+        if self.instance.pk and edited and missing:
+            self.add_error("reason", "Say why the balance or the currency is edited.")
         return data
 
 
@@ -217,7 +217,7 @@ class AccountAdmin(WalletAdmin):
         self, request: HttpRequest, accounts: QuerySet[Account]
     ) -> TemplateResponse | None:
         page = delete_selected(self, request, accounts)
-        if page is not None:
+        if page is not None and page.context_data is not None:
             page.context_data |= self.closing(page.context_data["queryset"])
         return page
 

@@ -154,7 +154,7 @@ def test_saving_an_untouched_balance_does_not_restore_it(staff, alice, bob):
 def test_a_mangled_initial_balance_changes_nothing(staff, alice, shown):
     path = f"{ACCOUNTS}{alice.account.pk}/change/"
     response = staff.post(
-        path, {"currency": "USD", "balance": 5, "initial-balance": first_shown, "reason": "x"}
+        path, {"currency": "USD", "balance": 5, "initial-balance": shown, "reason": "x"}
     )
 
     assert response.status_code == 200
@@ -916,7 +916,8 @@ def test_what_was_not_confirmed_is_not_deleted(staff, alice, form, why, selected
         response = staff.post(f"{ACCOUNTS}{alice.account.pk}/delete/", form, follow=True)
 
     [message] = messages(response)
-    assert message.startswith("Nothing was deleted") and why in message
+    assert message.startswith("Nothing was deleted")
+    assert why in message
     assert (alice.balance, kinds_of(alice.account)[1:]) == (1_000_000, [])
     assert not Record.objects.filter(action="deleted").exists()
 
