@@ -2,15 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import ValidationError
 from django.db.models import Max, Min, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.timezone import localtime
@@ -93,7 +96,42 @@ class AccountForm(forms.ModelForm):
         shown = self.data.get(self.add_initial_prefix("balance"))
         if self.instance.pk and shown is not None:
             self.instance.balance_as_read = self.fields["balance"].clean(shown)
-        return super().clean()
+        data = super().clean() or {}
+        shown_balance, shown_currency = self.instance.balance_as_read, self.instance.currency
+        edited = (
+            data.get("balance", shown_balance) != shown_balance
+            or data.get("currency", shown_currency) != shown_currency
+        )
+        missing = not data.get("reason") and "reason" not in self.errors
+        if self.instance.pk and edited and missing:
+            self.add_error("reason", "Say why the balance or the currency is edited.")
+        return data
+
+
+class ClosingForm(forms.Form):
+    """What the page asks that confirms the deletion of accounts."""
+
+    reason = forms.CharField(
+        max_length=140,
+        label="Reason",
+        help_text="Kept in the ledger and in the record of what staff does.",
+    )
+    # What the page has shown: only that is deleted.
+    shown = forms.CharField(widget=forms.HiddenInput)
+
+    def __init__(self, accounts: Sequence[Account], **options: Any) -> None:
+        self.state = ",".join(
+            f"{account.pk}:{account.currency}:{account.balance}"
+            for account in sorted(accounts, key=lambda account: account.pk)
+        )
+        super().__init__(initial={"shown": self.state}, **options)
+        self.fields["reason"].required = any(account.balance for account in accounts)
+
+    def clean_shown(self) -> str:
+        shown: str = self.cleaned_data["shown"]
+        if shown != self.state:
+            raise ValidationError("A balance has changed since the page was shown.")
+        return shown
 
 
 @admin.register(Account)
@@ -106,6 +144,7 @@ class AccountAdmin(WalletAdmin):
     search_fields = ("id",)
     search_help_text = "Number of the account"
     id_fields = ("id",)
+    actions = ("delete_selected",)
 
     def get_fields(self, request: HttpRequest, obj: Account | None = None) -> tuple[str, ...]:
         if obj is None:
@@ -137,11 +176,56 @@ class AccountAdmin(WalletAdmin):
     def save_model(self, request: HttpRequest, obj: Account, form: Any, change: bool) -> None:
         obj.save(by=acting_user(request), reason=form.cleaned_data["reason"])
 
+    def reason_of(self, request: HttpRequest) -> str:
+        # As the field of the forms cleans it, which have accepted it by now.
+        return request.POST.get("reason", "").strip()
+
+    def require_confirmed(self, request: HttpRequest, rows: Sequence[Account]) -> None:
+        form = ClosingForm(rows, data=request.POST)
+        if "shown" in form.errors:
+            raise ValidationError(
+                "Nothing was deleted: a balance has changed since the page was shown. "
+                "Look at the balances again."
+            )
+        if "reason" in form.errors:
+            raise ValidationError(f"Nothing was deleted. Reason: {form.errors['reason'][0]}")
+
+    def closing(self, accounts: Iterable[Account]) -> dict[str, Any]:
+        """What the pages show that confirm a deletion: what is written off, and whose it was."""
+        accounts = list(accounts)
+        owners: dict[int, list[str]] = {account.pk: [] for account in accounts}
+        profiles = Account.profile_set.through.objects.filter(account__in=list(owners))
+        for number, name in profiles.order_by("profile__user__username").values_list(
+            "account", "profile__user__username"
+        ):
+            owners[number].append(name)
+        lines = [
+            {
+                "account": account,
+                "amount": in_units(account.balance, account.currency),
+                "owners": ", ".join(owners[account.pk]) or "nobody",
+            }
+            for account in accounts
+        ]
+        return {"closing": lines, "closing_form": ClosingForm(accounts)}
+
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        return super().render_delete_form(request, context | self.closing([context["object"]]))
+
+    @admin.action(description="Delete selected accounts", permissions=["delete"])
+    def delete_selected(
+        self, request: HttpRequest, accounts: QuerySet[Account]
+    ) -> TemplateResponse | None:
+        page = delete_selected(self, request, accounts)
+        if page is not None and page.context_data is not None:
+            page.context_data |= self.closing(page.context_data["queryset"])
+        return page
+
     def delete_model(self, request: HttpRequest, obj: Account) -> None:
-        obj.delete(by=acting_user(request))
+        obj.delete(by=acting_user(request), reason=self.reason_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
-        ledger.close_accounts(queryset, by=acting_user(request))
+        ledger.close_accounts(queryset, by=acting_user(request), reason=self.reason_of(request))
 
 
 class TransferListQuerySet(TransferQuerySet):

@@ -380,22 +380,22 @@ def _remember(account: "models.Account", row: "models.Account") -> None:
 
 
 def close_accounts(
-    accounts: "Iterable[models.Account]", *, by: User | None = None
+    accounts: "Iterable[models.Account]", *, by: User | None = None, reason: str = ""
 ) -> tuple[int, dict[str, int]]:
     """Delete accounts; their entries stay, and so do their transfers with that end null.
 
     Returns what `QuerySet.delete()` returns.
     """
-    return _close_accounts([account.pk for account in accounts], by)
+    return _close_accounts([account.pk for account in accounts], by, reason)
 
 
 @retried
-def _close_accounts(ids: Sequence[int], by: User | None) -> tuple[int, dict[str, int]]:
+def _close_accounts(ids: Sequence[int], by: User | None, reason: str) -> tuple[int, dict[str, int]]:
     rows = lock_to_close(ids)
     journal = Journal(rows)
     now = clock.now()
     for row in rows.values():
-        journal.enter(row, models.Entry.Kind.CLOSING, -row.balance, now, by=by)
+        journal.enter(row, models.Entry.Kind.CLOSING, -row.balance, now, by=by, reason=reason)
     journal.write()
     return _rows(models.Account).filter(pk__in=list(rows)).delete()
 

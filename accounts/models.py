@@ -151,9 +151,10 @@ class Account(models.Model):
             ledger.edit_account(self, options.get("update_fields"), by=by, reason=reason)
 
     def delete(
-        self, *args: Any, by: User | None = None, **options: Any
+        self, *args: Any, by: User | None = None, reason: str = "", **options: Any
     ) -> tuple[int, dict[str, int]]:
-        return ledger.close_accounts([self], by=by)
+        """Close the account; `by` and `reason` go to its last entry."""
+        return ledger.close_accounts([self], by=by, reason=reason)
 
     @classmethod
     def from_db(cls, *args: Any, **options: Any) -> Self:

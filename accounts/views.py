@@ -1,6 +1,6 @@
 """The endpoints of accounts and transfers. Their docstrings are the API's documentation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from django.db.models import QuerySet
@@ -192,11 +192,12 @@ class TransferViewSet(
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return once(request, lambda: super(TransferViewSet, self).create(request))
+        return self.book(lambda: super(TransferViewSet, self).create(request))
 
     def perform_create(self, serializer: BaseSerializer[Transfer]) -> None:
         self.check_origins([serializer.validated_data])
-        serializer.save(created_by=acting_user(self.request))
+        user = acting_user(self.request)
+        trail.booked(user, [serializer.save(created_by=user)])
 
     @retried
     def perform_destroy(self, instance: Transfer) -> None:
@@ -212,7 +213,11 @@ class TransferViewSet(
         An earlier one may fund a later one. A refusal names the `index`, counted from 0, of the
         first transfer that was refused.
         """
-        return once(request, lambda: self.create_batch(request))
+        return self.book(lambda: self.create_batch(request))
+
+    def book(self, work: Callable[[], Response]) -> Response:
+        # The transfers of staff and their records are committed together, and run again together.
+        return once(self.request, retried(work) if self.request.user.is_staff else work)
 
     def create_batch(self, request: Request) -> Response:
         serializer = BatchSerializer(data=request.data)
@@ -227,6 +232,7 @@ class TransferViewSet(
         except (ForeignOrigin, ledger.LedgerRefusal) as refusal:
             refusal.details = {"index": refusal.index}
             raise
+        trail.booked(acting_user(request), booked)
         data = self.get_serializer(booked, many=True).data
         return Response(data, status=status.HTTP_201_CREATED)
 

@@ -210,16 +210,25 @@ class WalletAdmin(admin.ModelAdmin):
             row.state_before = trail.state_of(trail.locked_row(row))
         return row
 
+    def reason_of(self, request: HttpRequest) -> str:
+        """The reason that the form gives for what it does; "" where it asks for none."""
+        return ""
+
+    def require_confirmed(self, request: HttpRequest, rows: Sequence[Any]) -> None:
+        """Raise a ValidationError when locked rows are not those whose deletion was confirmed."""
+
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        trail.created(request.user, obj)
+        trail.created(request.user, obj, reason=self.reason_of(request))
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        trail.changed(request.user, obj, obj.state_before)
+        trail.changed(request.user, obj, obj.state_before, reason=self.reason_of(request))
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        trail.deleted(request.user, trail.locked_to_delete(queryset))
+        rows = trail.locked_to_delete(queryset)
+        self.require_confirmed(request, rows)
+        trail.deleted(request.user, rows, reason=self.reason_of(request))
         return super().log_deletions(request, queryset)
 
     def _answer(
@@ -230,6 +239,8 @@ class WalletAdmin(admin.ModelAdmin):
             return retried(view)() if request.method == "POST" else view()
         except Refusal as refusal:
             message = refusal.message
+        except ValidationError as error:
+            message = error.messages[0]
         except IntegrityError:
             message = Conflict.default_detail
         except DataError:

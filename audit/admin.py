@@ -15,15 +15,18 @@ from audit.models import Record
 
 @admin.register(Record)
 class RecordAdmin(ReadOnlyAdmin):
-    list_display = ("date", "username", "action", "kind", "number", "summary")
+    list_display = ("date", "username", "action", "kind", "number", "summary", "reason")
     list_filter = ("action",)
     list_display_links = ("date",)
     ordering = ("-id",)
     sortable_by = ()
     search_fields = ("number",)
-    search_help_text = "Number of the account, transfer or user, or of the user who did it"
+    search_help_text = (
+        "Number of the account, transfer or user, or of the user who did it, or the whole reason"
+    )
     id_fields = ("number", "by")
-    fields = ("date", "username", "by", "action", "kind", "number", "summary")
+    text_field = "reason"
+    fields = ("date", "username", "by", "action", "kind", "number", "summary", "reason")
 
     @admin.display(description="Changes")
     def summary(self, record: Record) -> str:

@@ -23,6 +23,7 @@ class Record(models.Model):
         kind: of what the object is one, such as "account".
         number: primary key of the object; of a profile, that of its user.
         changes: field -> [from, to]. A password is only ever "***".
+        reason: why, in the words of whoever did it; "" where none was given.
         digest: link of the chain of all records, see `almaFintech.chains`.
     """
 
@@ -41,6 +42,7 @@ class Record(models.Model):
     kind = models.CharField(max_length=20)
     number = models.BigIntegerField()
     changes = models.JSONField()
+    reason = models.CharField(max_length=140, blank=True, default="")
     digest = models.BinaryField(max_length=32)
 
     class Meta:
@@ -61,6 +63,7 @@ class Record(models.Model):
             self.kind,
             self.number,
             self.changes,
+            self.reason,
         ]
         return json.dumps(fields, separators=(",", ":"), sort_keys=True).encode("ascii")
 

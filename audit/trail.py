@@ -33,14 +33,15 @@ FIELDS: Mapping[type[Model], tuple[str, ...]] = {
     ),
     Profile: ("cuit", "phone", "company"),
     Account: ("currency", "balance"),
-    # Who made one stands with it, and there is nothing to edit.
-    Transfer: (),
+    # A cancellation records its own change; nothing else of a transfer can be edited.
+    Transfer: ("origin_id", "destination_id", "balance", "currency", "reference"),
 }
 
 
 def state_of(row: Model) -> State:
     """What a record tells of a row; of a user also the profile, which the admin edits with it."""
-    state = {name: getattr(row, name) for name in FIELDS[row._meta.model]}
+    fields = FIELDS[row._meta.model]
+    state = {name.removesuffix("_id"): getattr(row, name) for name in fields}
     if isinstance(row, Profile):
         state["accounts"] = sorted(row.accounts.values_list("pk", flat=True))
     elif isinstance(row, User):
@@ -71,26 +72,35 @@ def locked_to_delete(rows: Iterable[M]) -> list[M]:
     return [locked_row(row) for row in rows]
 
 
-def created(by: Staff, row: Model) -> None:
-    _write(by, Record.Action.CREATED, [(row, {}, state_of(_read_again(row)))])
+def created(by: Staff, row: Model, *, reason: str = "") -> None:
+    _write(by, Record.Action.CREATED, [(row, {}, state_of(_read_again(row)))], reason)
 
 
-def changed(by: Staff, row: Model, before: State) -> None:
+def booked(by: Staff, transfers: Iterable[Transfer]) -> None:
+    """Record transfers that were just booked, if `by` is staff: those of users are in the ledger.
+
+    They are not read again: the ledger has given each object what it wrote.
+    """
+    if cast(User, by).is_staff:
+        _write(by, Record.Action.CREATED, [(row, {}, state_of(row)) for row in transfers])
+
+
+def changed(by: Staff, row: Model, before: State, *, reason: str = "") -> None:
     """Record what became of `before`, unless that is nothing."""
-    _write(by, Record.Action.CHANGED, [(row, before, state_of(_read_again(row)))])
+    _write(by, Record.Action.CHANGED, [(row, before, state_of(_read_again(row)))], reason)
 
 
 @contextmanager
-def changing(by: Staff, row: Model) -> Iterator[None]:
+def changing(by: Staff, row: Model, *, reason: str = "") -> Iterator[None]:
     """Record what the block changes in a locked row."""
     before = state_of(row)
     yield
-    changed(by, row, before)
+    changed(by, row, before, reason=reason)
 
 
-def deleted(by: Staff, rows: Iterable[Model]) -> None:
+def deleted(by: Staff, rows: Iterable[Model], *, reason: str = "") -> None:
     """Record locked rows that are about to be deleted."""
-    _write(by, Record.Action.DELETED, [(row, state_of(row), {}) for row in rows])
+    _write(by, Record.Action.DELETED, [(row, state_of(row), {}) for row in rows], reason)
 
 
 def cancelled(by: Staff, transfers: Iterable[Transfer]) -> None:
@@ -98,7 +108,9 @@ def cancelled(by: Staff, transfers: Iterable[Transfer]) -> None:
     _write(by, Record.Action.CANCELLED, [(transfer, *states) for transfer in transfers])
 
 
-def _write(by: Staff, action: str, rows: Iterable[tuple[Model, State, State]]) -> None:
+def _write(
+    by: Staff, action: str, rows: Iterable[tuple[Model, State, State]], reason: str = ""
+) -> None:
     user = cast(User, by)
     records = [
         Record(
@@ -108,6 +120,7 @@ def _write(by: Staff, action: str, rows: Iterable[tuple[Model, State, State]]) -
             kind=str(row._meta.model_name),
             number=row.user_id if isinstance(row, Profile) else row.pk,
             changes=changes,
+            reason=reason,
         )
         for row, before, after in rows
         if (changes := _changes(before, after))

@@ -14,6 +14,11 @@ from almaFintech.transactions import retried
 from audit import trail
 
 
+def reason_in(serializer: BaseSerializer[Any]) -> str:
+    """The reason that the request gives; "" without one, or where none can be given."""
+    return cast(str, serializer.validated_data.get("reason", ""))
+
+
 class AuditedViewSet(GenericAPIView):
     """Leaves a record of every edit, in the transaction that makes it."""
 
@@ -39,7 +44,8 @@ class AuditedViewSet(GenericAPIView):
         return retried(super().update)(request, *args, **kwargs)  # type: ignore[misc]
 
     def perform_update(self, serializer: BaseSerializer[Any]) -> None:
-        with trail.changing(self.request.user, cast(Model, serializer.instance)):
+        row, reason = cast(Model, serializer.instance), reason_in(serializer)
+        with trail.changing(self.request.user, row, reason=reason):
             serializer.save(**self.authorship())
 
 
@@ -50,7 +56,8 @@ class AuditedModelViewSet(AuditedViewSet, viewsets.ModelViewSet[Any]):
         return retried(super().create)(request, *args, **kwargs)
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> None:
-        trail.created(self.request.user, serializer.save(**self.authorship()))
+        row = serializer.save(**self.authorship())
+        trail.created(self.request.user, row, reason=reason_in(serializer))
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return retried(super().destroy)(request, *args, **kwargs)

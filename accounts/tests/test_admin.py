@@ -15,7 +15,8 @@ from accounts.currencies import in_units
 from accounts.models import Account, Entry, IdempotencyKey, Transfer
 from accounts.tests.meetings import at_once
 from almaFintech.admin import BoundedPaginator
-from almaFintech.tests.admin import act, form, messages
+from almaFintech.tests.admin import act, form, messages, shown
+from audit.models import Record
 from conftest import Person, needs_row_locks
 
 MAX = 2**63 - 1
@@ -67,7 +68,9 @@ def test_an_account_that_may_not_be_is_refused_in_the_form(staff, currency, bala
 
 def test_the_currency_can_change_before_the_first_transfer(staff, alice):
     path = f"{ACCOUNTS}{alice.account.pk}/change/"
-    staff.post(path, {"currency": "EUR", "balance": 1_000_000, "initial-balance": 1_000_000})
+    staff.post(
+        path, {"currency": "EUR", "balance": 1_000_000, "initial-balance": 1_000_000, "reason": "x"}
+    )
 
     alice.account.refresh_from_db()
     assert (alice.account.currency, alice.balance) == ("EUR", 1_000_000)
@@ -79,7 +82,9 @@ def test_the_currency_is_read_only_after_the_first_transfer(staff, alice, bob):
     alice.send(bob.account, 1)
 
     assert 'name="currency"' not in staff.get(path).content.decode()
-    staff.post(path, {"currency": "EUR", "balance": 999_999, "initial-balance": 999_999})
+    staff.post(
+        path, {"currency": "EUR", "balance": 999_999, "initial-balance": 999_999, "reason": "x"}
+    )
     alice.account.refresh_from_db()
     assert (alice.account.currency, alice.balance) == ("USD", 999_999)
 
@@ -89,7 +94,9 @@ def test_an_account_in_a_withdrawn_currency_can_be_edited(staff):
     path = f"{ACCOUNTS}{account.pk}/change/"
 
     assert form(staff.get(path))["currency"].value() == "HRK"
-    response = staff.post(path, {"currency": "HRK", "balance": 7, "initial-balance": 5})
+    response = staff.post(
+        path, {"currency": "HRK", "balance": 7, "initial-balance": 5, "reason": "x"}
+    )
 
     assert response.status_code == 302
     account.refresh_from_db()
@@ -98,7 +105,7 @@ def test_an_account_in_a_withdrawn_currency_can_be_edited(staff):
 
 def test_an_edited_balance_is_written(staff, alice):
     path = f"{ACCOUNTS}{alice.account.pk}/change/"
-    data = {"currency": "USD", "balance": 2_000_000, "initial-balance": 1_000_000}
+    data = {"currency": "USD", "balance": 2_000_000, "initial-balance": 1_000_000, "reason": "x"}
 
     assert staff.post(path, data).status_code == 302
     assert alice.balance == 2_000_000
@@ -107,10 +114,12 @@ def test_an_edited_balance_is_written(staff, alice):
 def test_an_edit_does_not_overwrite_a_transfer_that_came_after_the_page(staff, alice, bob):
     path = f"{ACCOUNTS}{alice.account.pk}/change/"
     page = staff.get(path).content.decode()
-    shown = re.search(r'name="initial-balance" value="(\d+)"', page)[1]
+    first_shown = re.search(r'name="initial-balance" value="(\d+)"', page)[1]
     alice.send(bob.account, 300_000)
 
-    response = staff.post(path, {"balance": 5_000_000, "initial-balance": shown}, follow=True)
+    response = staff.post(
+        path, {"balance": 5_000_000, "initial-balance": first_shown, "reason": "x"}, follow=True
+    )
 
     assert messages(response) == ["The balance has changed since it was read: read it again"]
     assert form(response)["balance"].value() == 700_000
@@ -122,8 +131,10 @@ def test_the_balance_first_shown_is_remembered_while_the_form_is_corrected(staff
     alice.send(bob.account, 300_000)
 
     response = staff.post(path, {"balance": -1, "initial-balance": 1_000_000})
-    shown = re.search(r'name="initial-balance" value="(\d+)"', response.content.decode())[1]
-    response = staff.post(path, {"balance": 5_000_000, "initial-balance": shown}, follow=True)
+    first_shown = re.search(r'name="initial-balance" value="(\d+)"', response.content.decode())[1]
+    response = staff.post(
+        path, {"balance": 5_000_000, "initial-balance": first_shown, "reason": "x"}, follow=True
+    )
 
     assert messages(response) == ["The balance has changed since it was read: read it again"]
     assert (alice.balance, bob.balance) == (700_000, 300_000)
@@ -142,7 +153,9 @@ def test_saving_an_untouched_balance_does_not_restore_it(staff, alice, bob):
 @pytest.mark.parametrize("shown", ["", "abc", "-1", str(MAX + 1)])
 def test_a_mangled_initial_balance_changes_nothing(staff, alice, shown):
     path = f"{ACCOUNTS}{alice.account.pk}/change/"
-    response = staff.post(path, {"currency": "USD", "balance": 5, "initial-balance": shown})
+    response = staff.post(
+        path, {"currency": "USD", "balance": 5, "initial-balance": shown, "reason": "x"}
+    )
 
     assert response.status_code == 200
     assert form(response).errors
@@ -154,7 +167,10 @@ def test_deleting_an_account_keeps_its_transfers(staff, alice, bob):
     path = f"{ACCOUNTS}{alice.account.pk}/delete/"
 
     assert staff.get(path).status_code == 200
-    assert staff.post(path, {"post": "yes"}).status_code == 302
+    assert (
+        staff.post(path, {"post": "yes", "reason": "x", "shown": shown(alice.account)}).status_code
+        == 302
+    )
 
     transfer.refresh_from_db()
     assert (transfer.origin, transfer.destination) == (None, bob.account)
@@ -168,7 +184,8 @@ def test_deleting_accounts_in_bulk_keeps_their_transfers(staff, alice, bob):
     response = act(staff, ACCOUNTS, "delete_selected", alice.account, bob.account)
     assert Account.objects.count() == 2, "the first request only asks"
     assert "Are you sure" in response.content.decode()
-    act(staff, ACCOUNTS, "delete_selected", alice.account, bob.account, post="yes")
+    confirmed = {"post": "yes", "reason": "x", "shown": shown(alice.account, bob.account)}
+    act(staff, ACCOUNTS, "delete_selected", alice.account, bob.account, **confirmed)
 
     transfer.refresh_from_db()
     assert (transfer.origin, transfer.destination) == (None, None)
@@ -825,16 +842,120 @@ def test_an_edited_balance_tells_who_and_why(staff, alice, boss):
 def test_a_new_and_a_deleted_account_tell_who(staff, boss):
     staff.post(f"{ACCOUNTS}add/", {"currency": "EUR", "balance": "5", "reason": "a gift"})
     account = Account.objects.get()
-    staff.post(f"{ACCOUNTS}{account.pk}/delete/", {"post": "yes"})
+    close = {"post": "yes", "reason": " lost ", "shown": shown(account)}
+    staff.post(f"{ACCOUNTS}{account.pk}/delete/", close)
 
-    assert kinds_of(account) == [("opening", boss.user.pk, "a gift"), ("closing", boss.user.pk, "")]
+    assert kinds_of(account) == [
+        ("opening", boss.user.pk, "a gift"),
+        ("closing", boss.user.pk, "lost"),
+    ]
 
 
 def test_accounts_deleted_in_bulk_tell_who(staff, alice, boss):
-    act(staff, ACCOUNTS, "delete_selected", alice.account, post="yes")
+    confirmed = {"post": "yes", "reason": "lost", "shown": shown(alice.account)}
+    act(staff, ACCOUNTS, "delete_selected", alice.account, **confirmed)
 
     assert not Account.objects.exists()
-    assert kinds_of(alice.account)[-1] == ("closing", boss.user.pk, "")
+    assert kinds_of(alice.account)[-1] == ("closing", boss.user.pk, "lost")
+    assert Record.objects.get(action="deleted").reason == "lost"
+
+
+# --- Deleting what holds money -----------------------------------------------------------
+
+
+def delete_pages(staff, *accounts):
+    """The page that confirms the deletion: of one account, and of those selected in the list."""
+    return (
+        staff.get(f"{ACCOUNTS}{accounts[0].pk}/delete/").content.decode(),
+        act(staff, ACCOUNTS, "delete_selected", *accounts).content.decode(),
+    )
+
+
+def test_the_page_that_deletes_names_the_balance_and_the_owners(staff, alice, bob):
+    bob.user.profile.accounts.add(alice.account)
+    one, selected = delete_pages(staff, alice.account, bob.account)
+
+    for page in (one, selected):
+        assert (
+            f"<td>{alice.account}</td><td>1.00\N{NO-BREAK SPACE}USD</td><td>alice, bob</td>" in page
+        )
+        assert re.search(r'<input type="text" name="reason" maxlength="140" required', page)
+    assert f'name="shown" value="{shown(alice.account)}"' in one
+    assert f'name="shown" value="{shown(alice.account, bob.account)}"' in selected
+    assert f"<td>{bob.account}</td><td>0.00\N{NO-BREAK SPACE}USD</td><td>bob</td>" in selected
+    for number in (alice.account.pk, bob.account.pk):
+        assert f'name="_selected_action" value="{number}"' in selected
+
+
+def test_an_empty_account_is_deleted_without_a_reason(staff, bob):
+    [page, _] = delete_pages(staff, bob.account)
+    assert not re.search(r'name="reason"[^>]* required', page)
+
+    close = {"post": "yes", "reason": "", "shown": shown(bob.account)}
+    assert staff.post(f"{ACCOUNTS}{bob.account.pk}/delete/", close).status_code == 302
+
+    assert not Account.objects.filter(pk=bob.account.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("form", "why"),
+    [
+        ({"reason": ""}, "Reason: This field is required."),
+        ({"reason": "   "}, "Reason: This field is required."),
+        ({"reason": "x" * 141}, "Reason: Ensure this value has at most 140 characters"),
+        ({"reason": "\0"}, "Reason: Null characters are not allowed."),
+        ({"reason": "x", "shown": ""}, "a balance has changed since the page was shown"),
+    ],
+)
+@pytest.mark.parametrize("selected", [False, True])
+def test_what_was_not_confirmed_is_not_deleted(staff, alice, form, why, selected):
+    form = {"post": "yes", "shown": shown(alice.account)} | form
+    if selected:
+        response = act(staff, ACCOUNTS, "delete_selected", alice.account, **form)
+    else:
+        response = staff.post(f"{ACCOUNTS}{alice.account.pk}/delete/", form, follow=True)
+
+    [message] = messages(response)
+    assert message.startswith("Nothing was deleted")
+    assert why in message
+    assert (alice.balance, kinds_of(alice.account)[1:]) == (1_000_000, [])
+    assert not Record.objects.filter(action="deleted").exists()
+
+
+@pytest.mark.parametrize("selected", [False, True])
+def test_a_balance_that_changed_after_the_page_is_not_written_off(staff, alice, bob, selected):
+    form = {"post": "yes", "reason": "x", "shown": shown(alice.account)}
+    alice.send(bob.account, 1)
+    if selected:
+        response = act(staff, ACCOUNTS, "delete_selected", alice.account, **form)
+    else:
+        response = staff.post(f"{ACCOUNTS}{alice.account.pk}/delete/", form, follow=True)
+        assert "0.999999\N{NO-BREAK SPACE}USD" in response.content.decode()
+
+    assert messages(response) == [
+        "Nothing was deleted: a balance has changed since the page was shown. "
+        "Look at the balances again."
+    ]
+    assert alice.balance == 999_999
+
+
+@pytest.mark.parametrize("edit", [{"balance": 5}, {"currency": "EUR"}])
+def test_an_edit_needs_a_reason(staff, alice, edit):
+    data = {"currency": "USD", "balance": 1_000_000, "initial-balance": 1_000_000} | edit
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+
+    response = staff.post(path, data)
+    assert form(response).errors == {"reason": ["Say why the balance or the currency is edited."]}
+    assert kinds_of(alice.account)[1:] == []
+
+    assert staff.post(path, data | {"reason": "a mistake"}).status_code == 302
+    assert Record.objects.get(action="changed").reason == "a mistake"
+
+
+def test_saving_an_account_unchanged_needs_no_reason(staff, alice):
+    data = {"currency": "USD", "balance": 1_000_000, "initial-balance": 1_000_000}
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+    assert staff.post(path, data).status_code == 302
 
 
 def test_a_transfer_tells_who_made_it_and_gave_it_back(staff, alice, bob, boss):

@@ -8,6 +8,8 @@ from django.forms import BaseForm
 from django.http import HttpResponse
 from django.test import Client
 
+from accounts.models import Account
+
 
 def messages(response: HttpResponse) -> list[str]:
     return [str(message) for message in response.context["messages"]]
@@ -36,3 +38,9 @@ def user_form(user: User, **changes: Any) -> dict[str, Any]:
         "profile-0-accounts": [*profile.accounts.values_list("pk", flat=True)],
         **changes,
     }
+
+
+def shown(*accounts: Account) -> str:
+    """What the page that confirms a deletion has shown of these accounts as they are now."""
+    rows = Account.objects.filter(pk__in=[account.pk for account in accounts]).order_by("pk")
+    return ",".join(f"{row.pk}:{row.currency}:{row.balance}" for row in rows)

@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(max_length=20)),
                 ('number', models.BigIntegerField()),
                 ('changes', models.JSONField()),
+                ('reason', models.CharField(blank=True, default='', max_length=140)),
                 ('digest', models.BinaryField(max_length=32)),
             ],
             options={

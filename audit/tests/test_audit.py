@@ -8,7 +8,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts.models import Account, Transfer
-from almaFintech.tests.admin import act, user_form
+from almaFintech.tests.admin import act, shown, user_form
 from audit import trail
 from audit.models import Record
 from conftest import PASSWORD, needs_row_locks
@@ -176,6 +176,7 @@ def test_an_account_added_and_removed(boss, alice, bob, recorded):
 def test_an_account_from_its_opening_to_its_end(boss, staff, recorded):
     key = boss.post("/api/accounts/", {"currency": "USD", "balance": 5}).json()["id"]
     boss.patch(f"/api/accounts/{key}/", {"balance": 7, "reason": "found"})
+    assert [record.reason for record in Record.objects.order_by("pk")] == ["", "found"]
     boss.put(f"/api/accounts/{key}/", {"currency": "ARS"})
     boss.put(f"/api/accounts/{key}/", {"currency": "ARS"})
     boss.delete(f"/api/accounts/{key}/")
@@ -192,8 +193,14 @@ def test_an_account_in_the_admin(staff, recorded):
     staff.post(f"{ACCOUNTS}add/", {"currency": "USD", "balance": 5})
     key = Account.objects.get().pk
     page = f"{ACCOUNTS}{key}/"
-    staff.post(f"{page}change/", {"currency": "USD", "balance": 7, "initial-balance": 5})
-    staff.post(f"{page}delete/", {"post": "yes"})
+    edit = {"currency": "USD", "balance": 7, "initial-balance": 5}
+    assert staff.post(f"{page}change/", edit).status_code == 200
+    staff.post(f"{page}change/", edit | {"reason": "a mistake"})
+    assert Record.objects.latest("pk").reason == "a mistake"
+    close = {"post": "yes", "shown": f"{key}:USD:7"}
+    staff.post(f"{page}delete/", close)
+    staff.post(f"{page}delete/", close | {"reason": "lost"})
+    assert Record.objects.latest("pk").reason == "lost"
 
     assert recorded() == [
         ("created", "account", key, {"currency": [None, "USD"], "balance": [None, 5]}),
@@ -205,7 +212,8 @@ def test_an_account_in_the_admin(staff, recorded):
 def test_accounts_deleted_together(staff, alice, bob, recorded):
     keys = [alice.account.pk, bob.account.pk]
 
-    act(staff, ACCOUNTS, "delete_selected", alice.account, bob.account, post="yes")
+    confirmed = {"post": "yes", "reason": "x", "shown": shown(alice.account, bob.account)}
+    act(staff, ACCOUNTS, "delete_selected", alice.account, bob.account, **confirmed)
 
     assert Account.objects.count() == 0
     assert [(action, number) for action, _, number, _ in sorted(recorded())] == [
@@ -226,17 +234,49 @@ def test_cancellations(boss, alice, bob, staff, recorded):
     ]
 
 
-def test_a_transfer_that_staff_makes_is_in_the_ledger_alone(boss, alice, bob, staff, recorded):
-    form = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 10}
-    assert staff.post(f"{TRANSFERS}add/", form).status_code == 302
+def booked_record(transfer):
+    return (
+        "created",
+        "transfer",
+        transfer.pk,
+        {
+            "origin": [None, transfer.origin_id],
+            "destination": [None, transfer.destination_id],
+            "balance": [None, 10],
+            "currency": [None, "USD"],
+            "reference": [None, ""],
+        },
+    )
 
-    assert Transfer.objects.get().created_by_id == boss.user.pk
-    assert recorded() == []
+
+def test_a_transfer_in_the_admin_is_recorded_once(alice, bob, staff, recorded):
+    form = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 10}
+    for _ in range(2):
+        response = staff.post(f"{TRANSFERS}add/", form | {"idempotency_key": "twice"})
+        assert response.status_code == 302
+
+    assert recorded() == [booked_record(Transfer.objects.get())]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "twice"}])
+def test_transfers_of_staff_through_the_api_are_recorded_once(boss, alice, bob, recorded, headers):
+    one = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 10}
+    for path, body, count in (
+        ("/api/transfers/", one, 1),
+        ("/api/transfers/batch/", {"transfers": [one] * 3}, 3),
+    ):
+        for _ in range(2 if headers else 1):
+            key = {name: value + str(count) for name, value in headers.items()}
+            assert boss.request("POST", path, body, **key).status_code == 201
+        made = Transfer.objects.order_by("-pk")[:count]
+        assert recorded() == [booked_record(transfer) for transfer in reversed(made)]
 
 
 def test_what_users_do_with_their_money_is_in_the_ledger_alone(alice, bob, recorded):
     transfer = alice.send(bob.account, 10).json()["id"]
     assert bob.cancel(transfer).status_code == 204
+    one = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 10}
+    assert alice.post("/api/transfers/batch/", {"transfers": [one]}).status_code == 201
 
     assert recorded() == []
 
@@ -279,6 +319,7 @@ def test_what_cannot_be_recorded_is_not_done(boss, alice, bob, staff, no_records
     transfer = alice.send(bob.account, 10).json()["id"]
     before = rows()
 
+    sent = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 10}
     user, account = f"/api/users/{alice.user.pk}/", f"/api/accounts/{bob.account.pk}/"
     profile = f"/api/profiles/{alice.user.pk}/"
     for method, path, body in (
@@ -292,6 +333,8 @@ def test_what_cannot_be_recorded_is_not_done(boss, alice, bob, staff, no_records
         ("PATCH", account, {"balance": 99}),
         ("DELETE", account, None),
         ("DELETE", f"/api/transfers/{transfer}/", None),
+        ("POST", "/api/transfers/", sent),
+        ("POST", "/api/transfers/batch/", {"transfers": [sent]}),
     ):
         assert boss.request(method, path, body).status_code == 503, path
         assert rows() == before, path
@@ -299,9 +342,13 @@ def test_what_cannot_be_recorded_is_not_done(boss, alice, bob, staff, no_records
     cancel = {"action": "cancel_selected", "_selected_action": [transfer]}
     for path, form in (
         (f"{ACCOUNTS}add/", {"currency": "USD", "balance": 5}),
-        (f"{ACCOUNTS}{bob.account.pk}/delete/", {"post": "yes"}),
+        (
+            f"{ACCOUNTS}{bob.account.pk}/delete/",
+            {"post": "yes", "reason": "x", "shown": shown(bob.account)},
+        ),
         (f"/admin/auth/user/{alice.user.pk}/change/", user_form(alice.user, is_staff="on")),
         (TRANSFERS, cancel),
+        (f"{TRANSFERS}add/", sent),
     ):
         assert staff.post(path, form).status_code == 503, path
         assert rows() == before, path
