@@ -12,7 +12,7 @@ ENV PATH=/venv/bin:$PATH \
     SERVE_ADDRESS=0.0.0.0:8000
 WORKDIR /app
 COPY --from=build /venv /venv
-COPY manage.py gunicorn.conf.py ./
+COPY manage.py ./
 COPY almaFintech almaFintech
 COPY accounts accounts
 COPY audit audit
@@ -21,6 +21,6 @@ RUN python -m compileall -q . && useradd --system --uid 10001 --no-create-home w
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-# It checks, migrates and becomes gunicorn, which finishes what has begun on SIGTERM.
+    CMD ["python", "-c", "import os; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + (os.environ.get('PORT') or '8000') + '/healthz', timeout=4)"]
+# It checks, migrates and becomes the server, which finishes what has begun on SIGTERM.
 CMD ["python", "-m", "almaFintech.serve"]

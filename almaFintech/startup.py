@@ -13,6 +13,7 @@ from django.core.checks import ERROR, CheckMessage, Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 
+from almaFintech import EXIT_STATUS
 from almaFintech.logs import reason_of
 
 Application = TypeVar("Application")
@@ -21,9 +22,6 @@ logger = logging.getLogger(__name__)
 # Warnings of `check --deploy` that are reasons not to start: a weak SECRET_KEY or fallback,
 # DEBUG, and no ALLOWED_HOSTS.
 FATAL_WARNINGS = {"security.W009", "security.W018", "security.W020", "security.W025"}
-
-# The exit status by which a gunicorn worker says that starting it again is of no use.
-EXIT_STATUS = 3
 
 
 def production(
