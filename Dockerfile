@@ -1,11 +1,14 @@
 # The server and what it runs on, and nothing that builds, tests or configures it.
 
-FROM python:3.11-slim-bookworm AS build
+# docs/operating.md shows how to pin it by its digest.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
 COPY requirements.txt .
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DEBUG=false \

@@ -9,6 +9,7 @@ import fcntl
 import itertools
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -82,6 +83,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 def load() -> Any:
     """The application, in a new worker."""
+    # Those of the first process would ignore a stop that comes while this loads.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     claim_slot()
     from almaFintech.wsgi import application
 

@@ -74,10 +74,10 @@ def retried(work: Callable[P, R]) -> Callable[P, R]:
                 return work(*args, **kwargs)
         try:
             return attempt_often(False, *args, **kwargs)
-        except Exception as error:
+        except OperationalError as error:
             # SQLite locks the whole database, and has waited already.
             may_wait = sessions.serves_http and connection.vendor != "sqlite"
-            if not may_wait or connection.in_atomic_block or not _stems_from_a_lock(error):
+            if not may_wait or connection.in_atomic_block or not is_lock_timeout(error):
                 raise
             if not _seats.acquire(blocking=False):
                 raise
@@ -101,12 +101,6 @@ def is_lock_timeout(error: OperationalError) -> bool:
     return code & 0xFF == sqlite3.SQLITE_BUSY or _says(
         error, LOCK_TIMEOUT_SQLSTATES, LOCK_TIMEOUT_ERRNOS
     )
-
-
-def _stems_from_a_lock(error: Exception) -> bool:
-    """Whether it is a lock that was not free in time, or a refusal that was made of it."""
-    causes = (error, error.__cause__)
-    return any(isinstance(cause, OperationalError) and is_lock_timeout(cause) for cause in causes)
 
 
 def _says(error: OperationalError, sqlstates: set[str], errnos: set[int]) -> bool:

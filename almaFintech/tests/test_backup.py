@@ -72,7 +72,7 @@ def test_what_was_backed_up_is_restored(tmp_path, other_database, third_database
     run(restore, third_database.url, tmp_path)
 
     for table in TABLES:
-        rows = f"SELECT * FROM {table} ORDER BY id"  # noqa: S608
+        rows = f"SELECT * FROM {table} ORDER BY id"
         assert third_database.execute(rows) == other_database.execute(rows), table
     assert third_database.execute("SELECT count(*) FROM accounts_transfer") == [(40,)]
     # The triggers came along.
