@@ -24,14 +24,12 @@ from typing import IO, Any
 from django.conf import settings
 from django.db import close_old_connections
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
-from prometheus_client import Counter
 
 from almaFintech.errors import Busy, RequestTimeout
 from almaFintech.probes import PROBES
+from almaFintech.telemetry import REJECTIONS
 
 logger = logging.getLogger(__name__)
-
-REJECTIONS = Counter("wallet_http_rejections", "Requests answered before Django.", ["code"])
 
 # Seconds for all of a body, and for a thread to become free.
 BODY_SECONDS = 10

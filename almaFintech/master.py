@@ -8,6 +8,7 @@ import atexit
 import fcntl
 import itertools
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -136,6 +137,9 @@ def metrics_folder() -> None:
 def main(address: str, workers: int) -> None:
     """Serve at `address` (host:port or unix:/path) until SIGTERM."""
     metrics_folder()
+    # Connections and files of answers; the usual limit of 1024 is below what is taken.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4 * BACKLOG), most))
     where: dict[str, Any]
     if address.startswith("unix:"):
         where = {"uds": Path(address.removeprefix("unix:"))}
