@@ -1,6 +1,9 @@
 # The server and what it runs on, and nothing that builds, tests or configures it.
 
-FROM python:3.11-slim-bookworm AS build
+# docs/operating.md shows how to pin it by its digest.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
 COPY requirements.txt .
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
@@ -13,7 +16,7 @@ RUN if [ "$MARIADB" = true ]; then \
         && /venv/bin/pip install --no-cache-dir --require-hashes -r mariadb.txt; \
     fi
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DEBUG=false \
@@ -27,7 +30,7 @@ RUN if [ "$MARIADB" = true ]; then \
     fi
 WORKDIR /app
 COPY --from=build /venv /venv
-COPY manage.py gunicorn.conf.py ./
+COPY manage.py ./
 COPY almaFintech almaFintech
 COPY accounts accounts
 COPY audit audit
@@ -36,6 +39,6 @@ RUN python -m compileall -q . && useradd --system --uid 10001 --no-create-home w
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-# It checks, migrates and becomes gunicorn, which finishes what has begun on SIGTERM.
+    CMD ["python", "-c", "import os; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + (os.environ.get('PORT') or '8000') + '/healthz', timeout=4)"]
+# It checks, migrates and becomes the server, which finishes what has begun on SIGTERM.
 CMD ["python", "-m", "almaFintech.serve"]

@@ -10,8 +10,9 @@ from rest_framework.renderers import JSONRenderer
 
 from accounts.models import STATEMENT_COLUMNS, Account, Entry, EntryQuerySet
 
-# Characters by which a spreadsheet tells a formula (OWASP, "CSV Injection").
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# Characters that begin a formula in a spreadsheet (OWASP, "CSV Injection"), the signs also in
+# full width: = + - @.
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 ROWS_AT_A_TIME = 1000
 
 

@@ -1,3 +1,6 @@
 """The wallet server. The OpenAPI document, the probes and the changelog name this version."""
 
 __version__ = "1.0.0"
+
+# The exit status of a server, or of one of its workers, that cannot serve as it is configured.
+EXIT_STATUS = 3

@@ -115,8 +115,13 @@ def up_to(most: int) -> Callable[[str], int]:
     return read
 
 
+def port(text: str) -> str:
+    """Read a TCP port, or an empty text for none."""
+    return text and str(up_to(65_535)(text))
+
+
 def address(text: str) -> str:
-    """Read where to listen, as gunicorn takes it."""
+    """Read where to listen: address:port or unix:/path."""
     match = re.fullmatch(r"unix:.+|(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", text)
     if match is None or int(match[1] or 0) > 65535:
         raise ValueError(f"must be address:port or unix:/path, and not {text!r}")

@@ -17,6 +17,7 @@ from rest_framework.views import exception_handler as rest_framework_handler
 
 from almaFintech.logs import reason_of
 from almaFintech.responses import in_json, refusal
+from almaFintech.transactions import is_lock_timeout
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,21 @@ class DatabaseUnavailable(APIException):
     default_detail = "The database is not available. Try again later."
     default_code = "database_unavailable"
     wait = RETRY_AFTER_SECONDS
+
+
+class Busy(APIException):
+    """Somebody keeps locked what this request needs, or all threads are taken."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The server is busy. Try again later."
+    default_code = "busy"
+    wait = 1
+
+
+class RequestTimeout(APIException):
+    status_code = status.HTTP_408_REQUEST_TIMEOUT
+    default_detail = "The body of the request did not arrive in time."
+    default_code = "request_timeout"
 
 
 class Conflict(APIException):
@@ -92,6 +108,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 
 def _as_api_exception(error: Exception) -> Exception:
+    if isinstance(error, OperationalError) and is_lock_timeout(error):
+        logger.warning("A lock was not free in time: %s", reason_of(error))
+        return Busy()
     if isinstance(error, DATABASE_AWAY):
         logger.error("The database is not available: %s", reason_of(error))
         return DatabaseUnavailable()

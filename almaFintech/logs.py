@@ -124,9 +124,4 @@ class Discreet(logging.Filter):
         if record.name.startswith(("django.request", "django.security")):
             # "Internal Server Error: /path"; what is before the colon is Django's own.
             record.msg, record.args = message.partition(":")[0], ()
-        elif record.name == "gunicorn.error":
-            # A header that cannot be read, in full; and the path with its query.
-            for words in ("Invalid request", "Error handling request"):
-                if message.startswith(words):
-                    record.msg, record.args = words, ()
         return True

@@ -60,6 +60,11 @@ ANSWERS: dict[int, tuple[str, str, dict[str, str]]] = {
         "None of the media types in `Accept` can be answered.",
         {"not_acceptable": "Could not satisfy the request Accept header."},
     ),
+    408: (
+        "RequestTimeout",
+        "The body did not arrive in time.",
+        {"request_timeout": "The body of the request did not arrive in time."},
+    ),
     411: (
         "LengthRequired",
         "The request does not tell the length of its body.",
@@ -90,8 +95,12 @@ ANSWERS: dict[int, tuple[str, str, dict[str, str]]] = {
     ),
     503: (
         "Unavailable",
-        "The database is not available; `Retry-After` tells when to try again.",
-        {"database_unavailable": "The database is not available. Try again later."},
+        "The database is not available, or the server is busy; `Retry-After` says when to try "
+        "again.",
+        {
+            "database_unavailable": "The database is not available. Try again later.",
+            "busy": "The server is busy. Try again later.",
+        },
     ),
 }
 CONFLICT = {"conflict": "Another request changed the same data at the same time."}
@@ -314,7 +323,7 @@ class Schema(AutoSchema):
         if any(each["in"] == "path" for each in parameters):
             statuses.add(404)
         if body:
-            statuses |= {411, 413, 415}
+            statuses |= {408, 411, 413, 415}
         answers = {
             str(status): reference_to("responses", ANSWERS[status][0]) for status in statuses
         }

@@ -1,7 +1,7 @@
-"""Serve production: `python -m almaFintech.serve` checks, migrates, and becomes gunicorn.
+"""Serve production: `python -m almaFintech.serve` checks, migrates, and becomes the server.
 
 This is what `make serve` and the image run. Several of these may start at once: one migrates
-while the others wait. `gunicorn.conf.py` has what is not left to the environment.
+while the others wait. `almaFintech/master.py` is what it becomes.
 """
 
 import fcntl
@@ -16,7 +16,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import Error, connection
 
-from almaFintech.startup import EXIT_STATUS, production
+from almaFintech import EXIT_STATUS
+from almaFintech.startup import production
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -43,17 +44,8 @@ def main() -> None:
     # Now that there are tables, the users are looked at, too: here, with one sentence, and not by
     # every worker. It leaves no connection open.
     production(django.setup)
-    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *gunicorn_arguments()])  # noqa: S606
-
-
-def gunicorn_arguments() -> list[str]:
-    return [
-        *("--bind", settings.SERVE_ADDRESS),
-        *("--workers", str(settings.SERVE_WORKERS)),
-        *("--threads", str(settings.SERVE_THREADS)),
-        *(["--preload"] if settings.SERVE_PRELOAD else []),
-        "almaFintech.wsgi",
-    ]
+    served = [settings.SERVE_ADDRESS, str(settings.SERVE_WORKERS)]
+    os.execv(sys.executable, [sys.executable, "-m", "almaFintech.master", *served])  # noqa: S606
 
 
 def migrate() -> None:

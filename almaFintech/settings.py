@@ -12,8 +12,8 @@ from pathlib import Path
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
-from almaFintech import __version__
-from almaFintech.environment import Environment, address, number, positive, switch, up_to
+from almaFintech import __version__, sessions
+from almaFintech.environment import Environment, address, number, port, positive, switch, up_to
 from almaFintech.logs import logging_config
 from almaFintech.secret_key import development_key
 
@@ -42,6 +42,7 @@ ENVIRONMENT = {
     "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
     "DATABASE_POOL_SIZE": (positive, 10),
     "DATABASE_TIMEOUT": (up_to(86_400), 10),
+    "LOCK_TIMEOUT": (up_to(60), 3),
     "REDIS_URL": (str, ""),
     "ACCESS_TOKEN_MINUTES": (up_to(CENTURY_DAYS * 24 * 60), 5),
     "REFRESH_TOKEN_DAYS": (up_to(CENTURY_DAYS), 1),
@@ -51,9 +52,9 @@ ENVIRONMENT = {
     "LEDGER_KEY_FALLBACKS": (list, []),
     "CLOCK_TOLERANCE_SECONDS": (number, 120),
     "SERVE_ADDRESS": (address, "127.0.0.1:8000"),
+    "PORT": (port, ""),
     "SERVE_WORKERS": (positive, 2),
     "SERVE_THREADS": (positive, 4),
-    "SERVE_PRELOAD": (switch, False),
     "METRICS_ALLOWED": (list, []),
     "METRICS_TOKEN": (str, ""),
 }
@@ -168,12 +169,13 @@ DATABASES = {"default": env.db("DATABASE_URL")}
 _database = DATABASES["default"]
 _options = _database.setdefault("OPTIONS", {})
 _timeout = env("DATABASE_TIMEOUT")
+LOCK_TIMEOUT = env("LOCK_TIMEOUT")
 
 if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE takes the write lock before the first read, so that what a transfer decides
     # from cannot change under it. FULL syncs every commit: a paid transfer survives a power cut.
     _options.setdefault("transaction_mode", "IMMEDIATE")
-    _options.setdefault("timeout", _timeout)
+    _options.setdefault("timeout", LOCK_TIMEOUT if sessions.serves_http else _timeout)
     _options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
     if _database["NAME"] != ":memory:":
         # A relative name means the same file wherever the command is run.
@@ -183,17 +185,14 @@ elif _database["ENGINE"].endswith("postgresql"):
 
     _options.setdefault("pool", pool.options(env("DATABASE_POOL_SIZE"), _timeout))
     _options.setdefault("connect_timeout", min(_timeout, pool.CONNECT_SECONDS))
-    _options.setdefault("options", f"-c lock_timeout={_timeout}s")
+    for _name, _value in sessions.postgresql(_timeout).items():
+        _options.setdefault(_name, _value)
     _database["CONN_MAX_AGE"] = 0
     _database["CONN_HEALTH_CHECKS"] = True
 elif _database["ENGINE"].endswith("mysql"):
     _options.setdefault("charset", "utf8mb4")
     _options.setdefault("isolation_level", "read committed")
-    _options.setdefault(
-        "init_command",
-        "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
-        f"innodb_lock_wait_timeout={_timeout}",
-    )
+    _options.setdefault("init_command", sessions.mariadb(_timeout))
 
 # Nothing that must not be lost is kept in the cache: without Redis the server goes on. It counts
 # in `counters`, which raises when Redis is away, and then in `process` (almaFintech/rates.py).
@@ -321,9 +320,12 @@ SPECTACULAR_SETTINGS = {
 # --- Running it ----------------------------------------------------------------------------
 
 SERVE_ADDRESS = env("SERVE_ADDRESS")
+# What platforms that choose the port set, and `make serve PORT=8001`.
+PORT = env("PORT")
+if PORT and not SERVE_ADDRESS.startswith("unix:"):
+    SERVE_ADDRESS = f"{SERVE_ADDRESS.rpartition(':')[0]}:{PORT}"
 SERVE_WORKERS = env("SERVE_WORKERS")
 SERVE_THREADS = env("SERVE_THREADS")
-SERVE_PRELOAD = env("SERVE_PRELOAD")
 METRICS_ALLOWED = env("METRICS_ALLOWED")
 METRICS_TOKEN = env("METRICS_TOKEN")
 LOGGING = logging_config(debug=DEBUG)

@@ -13,6 +13,7 @@ from django.core.checks import ERROR, CheckMessage, Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 
+from almaFintech import EXIT_STATUS
 from almaFintech.logs import reason_of
 
 Application = TypeVar("Application")
@@ -29,9 +30,6 @@ REMEDIES = {
     "security.W025": "Remove it, and let those it signed log in again.",
     "almaFintech.E002": _NEW_KEY,
 }
-
-# The exit status by which a gunicorn worker says that starting it again is of no use.
-EXIT_STATUS = 3
 
 
 def production(

@@ -10,7 +10,7 @@ import structlog
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +22,9 @@ REQUEST_SECONDS = Histogram(
     "wallet_http_request_seconds",
     "Time from the arrival of a request to the first byte of its answer.",
     ["view", "method", "status"],
+)
+REJECTIONS = Counter(
+    "wallet_http_rejections", "Requests that were answered before they got a thread.", ["code"]
 )
 
 

@@ -1,15 +1,19 @@
-"""Transactions that survive being chosen as the victim of a deadlock."""
+"""Transactions that survive being the victim of a deadlock, or of a lock held for a moment."""
 
 import logging
 import random
+import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from django.conf import settings
 from django.db import OperationalError, connection, transaction
 
+from almaFintech import sessions
 from almaFintech.logs import reason_of
 
 P = ParamSpec("P")
@@ -26,6 +30,9 @@ RETRYABLE_ERRNOS = {1213, 1020}
 LOCK_TIMEOUT_SQLSTATES = {"55P03"}
 LOCK_TIMEOUT_ERRNOS = {1205}
 
+# So many threads of a process may wait LOCK_TIMEOUT for what others hold. The others stay free.
+_seats = threading.BoundedSemaphore(max(1, settings.SERVE_THREADS // 2))
+
 
 def retried(work: Callable[P, R]) -> Callable[P, R]:
     """Run `work` in a transaction, and again when the database asks for that.
@@ -34,18 +41,19 @@ def retried(work: Callable[P, R]) -> Callable[P, R]:
     it runs once: a deadlock undoes the outer transaction too, so only who opened that one can
     run it again. There it runs in a savepoint, so that the caller may go on after an error,
     unless the caller is itself run by `retried` and lets errors pass.
+
+    While HTTP is served, a statement waits a moment for a lock. Work that this stops is run once
+    more with LOCK_TIMEOUT to wait, if one of the seats for that is free.
     """
 
-    @wraps(work)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        if _retrying.get():
-            with transaction.atomic(savepoint=False):
-                return work(*args, **kwargs)
+    def attempt_often(longer: bool, *args: P.args, **kwargs: P.kwargs) -> R:
         attempts = 1 if connection.in_atomic_block else ATTEMPTS
         for attempt in range(1, attempts + 1):
             token = _retrying.set(True)
             try:
                 with transaction.atomic():
+                    if longer:
+                        sessions.wait_longer(connection)
                     return work(*args, **kwargs)
             except OperationalError as error:
                 if attempt == attempts or not is_retryable(error):
@@ -59,6 +67,25 @@ def retried(work: Callable[P, R]) -> Callable[P, R]:
                 _retrying.reset(token)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    @wraps(work)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if _retrying.get():
+            with transaction.atomic(savepoint=False):
+                return work(*args, **kwargs)
+        try:
+            return attempt_often(False, *args, **kwargs)
+        except OperationalError as error:
+            # SQLite locks the whole database, and has waited already.
+            may_wait = sessions.serves_http and connection.vendor != "sqlite"
+            if not may_wait or connection.in_atomic_block or not is_lock_timeout(error):
+                raise
+            if not _seats.acquire(blocking=False):
+                raise
+        try:
+            return attempt_often(True, *args, **kwargs)
+        finally:
+            _seats.release()
+
     return run
 
 
@@ -69,7 +96,11 @@ def is_retryable(error: OperationalError) -> bool:
 
 def is_lock_timeout(error: OperationalError) -> bool:
     """Whether the database gave up waiting for another transaction."""
-    return _says(error, LOCK_TIMEOUT_SQLSTATES, LOCK_TIMEOUT_ERRNOS)
+    code = getattr(error.__cause__, "sqlite_errorcode", 0)
+    # The lowest byte; the others say more of the same.
+    return code & 0xFF == sqlite3.SQLITE_BUSY or _says(
+        error, LOCK_TIMEOUT_SQLSTATES, LOCK_TIMEOUT_ERRNOS
+    )
 
 
 def _says(error: OperationalError, sqlstates: set[str], errnos: set[int]) -> bool:

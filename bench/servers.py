@@ -210,7 +210,7 @@ class Database(Service):
 
 
 class WebServer(Service):
-    """The production server: gunicorn with threads, under production settings."""
+    """The production server under production settings."""
 
     def __init__(self, folder: Path, database: Database, port: int, workers: int, threads: int):
         super().__init__("server", folder)
@@ -232,6 +232,7 @@ class WebServer(Service):
             "SECURE_SSL_REDIRECT": "false",
             "DATABASE_URL": self.database.url,
             "DATABASE_POOL_SIZE": str(self.threads),
+            "SERVE_THREADS": str(self.threads),
             "ACCESS_TOKEN_MINUTES": "1440",
             # One that is killed cannot take away what it keeps for its workers.
             "TMPDIR": str(self.log.parent),
@@ -240,11 +241,8 @@ class WebServer(Service):
     def command(self) -> list[str]:
         host, port = self.address
         return [
-            *(sys.executable, "-m", "gunicorn", "almaFintech.wsgi"),
-            *("--bind", f"{host}:{port}"),
-            *("--worker-class", "gthread"),
-            *("--workers", str(self.workers), "--threads", str(self.threads)),
-            "--no-control-socket",
+            *(sys.executable, "-m", "almaFintech.master"),
+            *(f"{host}:{port}", str(self.workers)),
         ]
 
     def manage(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

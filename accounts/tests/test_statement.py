@@ -171,7 +171,9 @@ def test_a_statement_as_csv(alice, history, how):
     assert (total[0], total[-2:]) == ("total", ["7", "7"])
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+@pytest.mark.parametrize(
+    "start", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t"]
+)
 def test_a_reference_is_no_formula(alice, bob, start):
     Transfer.objects.create(
         origin=alice.account, destination=bob.account, balance=1, reference=f"{start}1+1"

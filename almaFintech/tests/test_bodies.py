@@ -4,16 +4,14 @@ import asyncio
 import http.client
 import json
 import socket
-import subprocess
-import sys
 
 import pytest
 from django.core.asgi import get_asgi_application
 
 from accounts.models import Transfer
 from almaFintech.bodies import bounded
-from almaFintech.settings import BASE_DIR, ENVIRONMENT
-from almaFintech.tests.servers import PRODUCTION
+from almaFintech.settings import ENVIRONMENT
+from almaFintech.tests.servers import Server
 
 TOO_LARGE = {"detail": "The body may have at most 1000 bytes.", "code": "body_too_large"}
 
@@ -96,31 +94,17 @@ def test_a_body_of_undeclared_length_is_411(anyone):
 
 
 @pytest.fixture(scope="module")
-def server():
-    """The address of a gunicorn that reads bodies of 1000 bytes at most."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "gunicorn", "almaFintech.wsgi"),
-                *("--bind", f"fd://{listener.fileno()}", "--worker-class", "gthread"),
-                "--no-control-socket",
-            ],
-            env=PRODUCTION
-            | {
-                "ENV_FILE": "/dev/null",
-                "ALLOWED_HOSTS": "127.0.0.1",
-                "SECURE_SSL_REDIRECT": "false",
-                "MAX_BODY_BYTES": "1000",
-            },
-            cwd=BASE_DIR,
-            pass_fds=[listener.fileno()],
-            stderr=subprocess.DEVNULL,
-        )
-        yield listener.getsockname()
-        process.terminate()
-        process.wait()
+def server(tmp_path_factory):
+    """The address of a server that reads bodies of 1000 bytes at most."""
+    folder = tmp_path_factory.mktemp("bodies")
+    settings = {
+        "DATABASE_URL": f"sqlite:///{folder}/wallet.sqlite3",
+        "ALLOWED_HOSTS": "127.0.0.1,wallet.example",
+        "MAX_BODY_BYTES": "1000",
+        "SERVE_WORKERS": "1",
+    }
+    with Server(folder / "log", **settings) as server:
+        yield server.address
 
 
 def send(address, headers, body):

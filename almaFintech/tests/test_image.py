@@ -23,6 +23,7 @@ COMPOSE = settings.BASE_DIR / "compose.yaml"
 WEB = yaml.safe_load(COMPOSE.read_text())["services"]["web"]
 SECRETS = {
     "POSTGRES_PASSWORD": "a-secret",
+    "REDIS_PASSWORD": "another-secret",
     # As docs/operating.md makes one: Compose takes "$" in .env for the name of a variable.
     "SECRET_KEY": secrets.token_hex(48),
     "ALLOWED_HOSTS": "localhost",
@@ -47,12 +48,12 @@ def test_the_image_runs_what_the_tests_run(tmp_path, other_database):
         assert json.loads(command)[1:] == ["-m", "almaFintech.serve"]
         [python, *arguments] = json.loads(check)
         assert python == "python"
-        here = [
-            part.replace("127.0.0.1:8000", "{}:{}".format(*server.address)) for part in arguments
-        ]
-        assert here != arguments
-        assert subprocess.run([sys.executable, *here]).returncode == 0
-    assert subprocess.run([sys.executable, *here], capture_output=True).returncode == 1
+        probe = [sys.executable, *arguments]
+        port = {"PORT": str(server.address[1])}
+        assert subprocess.run(probe, env=port).returncode == 0
+    assert subprocess.run(probe, env=port, capture_output=True).returncode == 1
+    assert "SERVE_ADDRESS=0.0.0.0:8000" in DOCKERFILE
+    assert "or '8000'" in arguments[-1]
 
 
 def test_the_image_gets_what_the_server_needs():
@@ -69,7 +70,6 @@ def test_the_image_gets_what_the_server_needs():
             "requirements.txt",
             "requirements/mariadb.txt",
             "manage.py",
-            "gunicorn.conf.py",
             *apps,
         }
     )
@@ -97,15 +97,36 @@ def test_the_image_does_not_run_as_root():
 def test_the_composition_holds_no_secret():
     assert WEB["env_file"] == ".env"
     # `:?` has no default: compose asks for it before anything starts.
-    assert set(re.findall(r"\$\{(.*?)\}", COMPOSE.read_text())) == {"POSTGRES_PASSWORD:?"}
+    asked = set(re.findall(r"\$\{(\w+)(?!\w|:-)", COMPOSE.read_text()))
+    assert {name for name in asked if name.endswith("PASSWORD")} == asked
+    assert asked == {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    assert len(re.findall(r"\$\{\w+PASSWORD(?!:\?)", COMPOSE.read_text())) == 0
     assert "SECRET_KEY" not in WEB["environment"]
 
 
+def test_every_service_has_limits_and_an_image_that_can_be_pinned():
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    for name, service in services.items():
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+        assert service["pids_limit"] <= 256, name
+    images = {name: service.get("image", "") for name, service in services.items()}
+    assert images["database"].startswith("${POSTGRES_IMAGE:-postgres:17")
+    assert images["cache"].startswith("${REDIS_IMAGE:-redis:8")
+    [default] = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", DOCKERFILE, re.MULTILINE)
+    assert WEB["build"]["args"] == {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{default}}}"}
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${PYTHON_IMAGE}"}
+    guide = (settings.BASE_DIR / "docs" / "operating.md").read_text()
+    assert all(f"{name}_IMAGE=" in guide for name in ("PYTHON", "POSTGRES", "REDIS"))
+
+
+def test_the_cache_asks_for_a_password():
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    assert "--requirepass ${REDIS_PASSWORD:?}" in services["cache"]["command"]
+    assert WEB["environment"]["REDIS_URL"].startswith("redis://:${REDIS_PASSWORD:?}@")
+
+
 def test_the_server_starts_with_what_the_composition_says():
-    told = {
-        name: value.replace("${POSTGRES_PASSWORD:?}", "x")
-        for name, value in WEB["environment"].items()
-    }
+    told = {name: re.sub(r"\$\{\w+:\?\}", "x", value) for name, value in WEB["environment"].items()}
     assert set(told) <= set(ENVIRONMENT)
     code = "from almaFintech.wsgi import application; print('started')"
     # The database of the composition is not there, which a server survives.

@@ -72,7 +72,7 @@ SELECT CASE WHEN n % 2 = 0 THEN 1 ELSE 10 + n % 9999 END, n, n, 9, 1, n,
        '2024-01-01Z'::timestamptz + n * interval '1 minute', 'transfer', 'USD', '', ''
 FROM generate_series(1, {TRANSFERS // 5}) n;
 SET session_replication_role = DEFAULT;
-"""  # noqa: S608
+"""
 
 PERIOD = "date_from=2024-06-01&date_to=2024-06-02"
 ORDERS = {

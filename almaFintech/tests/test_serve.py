@@ -4,13 +4,16 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
-from almaFintech.tests.servers import PRODUCTION, Server, python
+from almaFintech.settings import BASE_DIR
+from almaFintech.tests.servers import PRODUCTION, Server, evaluate, python
 from conftest import once
 
 pytestmark = once
@@ -50,6 +53,13 @@ def children(process: int) -> list[int]:
     ]
 
 
+def is_running(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def metric(server: Server, line: str) -> float:
     page = server.request("GET", "/metrics").body.decode()
     [value] = re.findall(rf"^{re.escape(line)} (\S+)$", page, re.MULTILINE)
@@ -68,11 +78,10 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         style = server.request("GET", "/static/admin/css/base.css")
         assert (style.status, style.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
         assert b"--primary" in style.body
-        # What gunicorn cannot read, it answers by itself.
-        long = [server.request("GET", f"/api/?{'x' * 5000}")]
-        long += [server.request("GET", "/api/", X_Long="x" * 9000)]
-        assert [answer.status for answer in long] == [414, 431]
-        assert {answer.headers["Content-Type"] for answer in long} == {"text/html"}
+        # Requests that are too long do not reach the application.
+        long = [server.request("GET", f"/api/?{'x' * 100_000}")]
+        long += [server.request("GET", "/api/", X_Long="x" * 100_000)]
+        assert [(answer.status, answer.body) for answer in long] == [(431, b"")] * 2
         # One process and the two workers that are the default.
         assert len(children(server.process.pid)) == 2
 
@@ -178,10 +187,36 @@ def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
     ]
 
 
-def end_a_worker(server):
-    """End one of three workers, and return once another one has taken its place."""
+def test_it_is_ready_while_its_pool_is_used_up(tmp_path, other_database):
+    settings = {
+        "DATABASE_URL": other_database.url,
+        "DATABASE_POOL_SIZE": "1",
+        "SERVE_WORKERS": "1",
+        "SERVE_THREADS": "1",
+    }
+    with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor() as threads:
+        token = log_in(server)
+        origin, destination = (open_account(server, token, 5) for _ in range(2))
+        body = {"origin": origin, "destination": destination, "balance": 3}
+        other_database.execute(*LOCK_ACCOUNTS)
+        holding = threads.submit(server.request, "POST", "/api/transfers/", body, token)
+        assert settles(lambda: other_database.execute(WAITERS), [(1,)])
+
+        waiting = threads.submit(server.request, "GET", "/api/me/", token=token)
+        start = time.monotonic()
+        assert server.request("GET", "/readyz").status == 200
+        assert time.monotonic() - start < 5
+        assert not waiting.done()
+        other_database.execute("ROLLBACK")
+
+        # And nobody was told that the database is away.
+        assert (holding.result().status, waiting.result().status) == (201, 200)
+
+
+def kill_a_worker(server):
+    """Kill the oldest of three workers, and return once another one has taken its place."""
     ended = children(server.process.pid)[0]
-    os.kill(ended, signal.SIGTERM)
+    os.kill(ended, signal.SIGKILL)
 
     def state():
         workers = children(server.process.pid)
@@ -190,11 +225,9 @@ def end_a_worker(server):
     assert settles(state, (3, False))
 
 
-@pytest.mark.parametrize("preload", ["false", "true"])
-def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_database, preload):
+def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_database):
     settings = {
         "DATABASE_URL": other_database.url,
-        "SERVE_PRELOAD": preload,
         "SERVE_WORKERS": "3",
         "METRICS_ALLOWED": "127.0.0.0/8",
     }
@@ -210,15 +243,21 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
             return server.request("POST", "/api/transfers/", body, token).status
 
         assert list(threads.map(send, range(60))) == [201] * 60
-        # Whatever worker answers, it tells of them all, and of those that have ended.
+        # Whatever worker answers, it counts for them all, and for those that were killed.
         for _ in range(2):
             assert metric(server, 'wallet_transfers_total{currency="USD"}') == 60
             amount = metric(server, 'wallet_transferred_micro_units_total{currency="USD"}')
             assert amount == 180
-            end_a_worker(server)
+            kill_a_worker(server)
+            assert server.request("GET", "/healthz").status == 200
+        # Those that took their places go on in their files.
+        assert list(threads.map(send, range(30))) == [201] * 30
+        assert metric(server, 'wallet_transfers_total{currency="USD"}') == 90
+        [folder] = tmp_path.glob("almafintech-metrics-*")
+        assert len(list(folder.glob("counter_*.db"))) <= 3
     assert other_database.execute("SELECT balance FROM accounts_account ORDER BY id") == [
-        (820,),
-        (1180,),
+        (730,),
+        (1270,),
     ]
 
 
@@ -240,5 +279,86 @@ def test_no_word_of_a_request_that_cannot_be_read_is_logged(tmp_path, other_data
         broken = server.request("GET", "/api/?email=eve@example.com", **{"Bad Name": "s3cret"})
         assert broken.status == 400
     log = server.log.read_text()
-    assert '"event": "Invalid request"' in log
+    assert '"event": "Started worker-1"' in log
     assert not re.search("s3cret|eve@|Bad", log)
+
+
+def test_workers_that_refuse_end_the_server(tmp_path, other_database):
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
+        # As somebody would who restores an old dump beside the running server.
+        server.manage("migrate", "--verbosity=0")
+        made = server.manage(
+            *("shell", "--command"),
+            "from django.contrib.auth.models import User;"
+            "User.objects.create_superuser('admin', password='admin')",
+        )
+        assert made.returncode == 0, made.stderr
+        server.process.send_signal(signal.SIGHUP)
+
+        assert server.process.wait(timeout=60) == 3
+    assert "still has the development password" in server.log.read_text()
+    assert server.log.read_text().count("does not start") <= 2
+
+
+def test_a_reload_replaces_the_workers(tmp_path, other_database):
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
+        before = children(server.process.pid)
+        server.process.send_signal(signal.SIGHUP)
+        assert settles(
+            lambda: (
+                len(children(server.process.pid)),
+                bool(set(before) & set(children(server.process.pid))),
+            ),
+            (2, False),
+        )
+        assert server.request("GET", "/healthz").status == 200
+
+
+def test_workers_end_with_a_master_that_is_killed(tmp_path, other_database):
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
+        workers = children(server.process.pid)
+        assert len(workers) == 2
+        server.process.kill()
+        server.process.wait()
+        assert settles(lambda: [pid for pid in workers if is_running(pid)], [])
+
+
+def test_a_unix_socket(tmp_path, other_database):
+    path = tmp_path / "wallet.socket"
+    settings = {"DATABASE_URL": other_database.url, "SERVE_ADDRESS": f"unix:{path}"}
+    # Left behind by one that was killed.
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    server = Server(tmp_path / "log", **settings)
+
+    def answer():
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                client.sendall(b"GET /healthz HTTP/1.0\r\nHost: x\r\n\r\n")
+                return client.recv(12)
+        except OSError:
+            return b""
+
+    assert settles(answer, b"HTTP/1.0 200"), server.log.read_text()
+    assert server.stop() == 0
+
+
+def test_make_serve_takes_the_port(tmp_path):
+    """`PORT` from the environment, as platforms set it, or as an argument of make."""
+    recipe = ["make", "--silent", "serve", "PORT=8123", f"BIN={tmp_path}"]
+    (tmp_path / ".server").touch()
+    os.utime(tmp_path / ".server", (2**33, 2**33))
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho $PORT $*\nexit 3\n")
+    python.chmod(0o755)
+
+    made = subprocess.run(
+        recipe, cwd=BASE_DIR, env={"PATH": os.environ["PATH"]}, capture_output=True
+    )
+
+    assert made.stdout == b"8123 -m almaFintech.serve\n"
+    # The status of make itself: docs/operating.md says so.
+    assert made.returncode == 2
+    assert evaluate("s.SERVE_ADDRESS", PORT="8123") == "127.0.0.1:8123"
+    assert evaluate("s.SERVE_ADDRESS", PORT="8123", SERVE_ADDRESS="[::]:80") == "[::]:8123"

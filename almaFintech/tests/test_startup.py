@@ -31,7 +31,7 @@ def start(entry_point="wsgi", then="print('started')", **environment):
 
 
 def assert_refused(result, reason):
-    # The status by which a gunicorn worker says that starting it again is of no use.
+    # The status by which a worker says that starting it again is of no use.
     assert (result.returncode, result.stdout) == (3, "")
     # One line, and no traceback.
     assert result.stderr.startswith("almaFintech does not start: ")
