@@ -166,10 +166,10 @@ def the_ledger_has_a_key_of_its_own(
     for name, key in keys.items():
         if len(key) < SHORTEST_LEDGER_KEY:
             text = f"{name} has less than {SHORTEST_LEDGER_KEY} characters. {hint}"
-            errors.append(Error(text, id="almaFintech.E009"))
+            errors.append(Error(text, id="almaFintech.E011"))
         if key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
             text = f"{name} is also a SECRET_KEY: the ledger needs a key of its own. {hint}"
-            errors.append(Error(text, id="almaFintech.E010"))
+            errors.append(Error(text, id="almaFintech.E012"))
     return errors
 
 

@@ -87,7 +87,7 @@ def test_what_was_backed_up_is_restored(run, tmp_path, world, third_database):
     assert " 0 discrepancies in " in done.stdout
 
     for table in TABLES:
-        rows = f"SELECT * FROM {table} ORDER BY id"  # noqa: S608
+        rows = f"SELECT * FROM {table} ORDER BY id"
         assert third_database.execute(rows) == world.execute(rows), table
     assert third_database.execute("SELECT count(*) FROM accounts_transfer") == [(40,)]
     # The triggers came along.
@@ -223,7 +223,7 @@ def test_the_commands_for_containers(run, tmp_path, world, third_database):
     done = run(restore, world.url, **variables(third_database.url))
     assert done.returncode == 0, done.stderr
     for table in TABLES:
-        rows = f"SELECT * FROM {table} ORDER BY id"  # noqa: S608
+        rows = f"SELECT * FROM {table} ORDER BY id"
         assert third_database.execute(rows) == world.execute(rows), table
 
 
