@@ -47,6 +47,15 @@ class DatabaseUnavailable(APIException):
     wait = RETRY_AFTER_SECONDS
 
 
+class Busy(APIException):
+    """Too much is waiting for the same thing."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The server is busy. Try again later."
+    default_code = "busy"
+    wait = 1
+
+
 class Conflict(APIException):
     """The database refused a row that was fine when it was checked, a moment earlier."""
 
