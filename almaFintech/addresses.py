@@ -9,6 +9,8 @@ from rest_framework.request import Request
 UNKNOWN = "unknown"
 # What one customer of a provider is given of IPv6, and so what one client can choose from.
 IPV6_PREFIX = 64
+# What a site may be given, and so what one client with 65536 of the former can choose from.
+IPV6_SITE_PREFIX = 48
 
 
 def client_address(request: HttpRequest | Request) -> str:
@@ -24,6 +26,13 @@ def client_address(request: HttpRequest | Request) -> str:
         return _group(seen[-proxies])
     # No proxy, or fewer addresses than proxies, and then the request came past some of them.
     return _group(request.META.get("REMOTE_ADDR", ""))
+
+
+def site_of(address: str) -> str | None:
+    """Return the wider network of what `client_address` returned; None unless it is of IPv6."""
+    if ":" not in address:
+        return None
+    return str(IPv6Network(address).supernet(new_prefix=IPV6_SITE_PREFIX))
 
 
 def _group(text: str) -> str:

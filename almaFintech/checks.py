@@ -176,7 +176,12 @@ def the_ledger_has_a_key_of_its_own(
 @register(Tags.security)
 def rates_can_be_read(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     errors: list[CheckMessage] = []
-    for name in ("LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "USER_RATE"):
+    for name in (
+        "LOGIN_RATE_PER_ADDRESS",
+        "LOGIN_RATE_PER_USERNAME",
+        "LOGIN_RATE_PER_USER",
+        "USER_RATE",
+    ):
         try:
             Rate.parse(getattr(settings, name))
         except ValueError as error:

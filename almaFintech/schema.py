@@ -39,6 +39,7 @@ ANSWERS: dict[int, tuple[str, str, dict[str, str]]] = {
             "not_authenticated": "Authentication credentials were not provided.",
             "bad_authorization_header": "Authorization header must contain two "
             "space-delimited values",
+            "token_expired": "The token has expired.",
             "token_not_valid": "Given token not valid for any token type",
             "user_not_found": "User not found",
             "user_inactive": "User is inactive",
@@ -100,6 +101,7 @@ ANSWERS: dict[int, tuple[str, str, dict[str, str]]] = {
         {
             "database_unavailable": "The database is not available. Try again later.",
             "busy": "The server is busy. Try again later.",
+            "account_ahead": "The last entry of the account is dated in the future",
         },
     ),
 }
@@ -111,10 +113,15 @@ BAD_REQUEST = {"bad_request": "The request is malformed."}
 NOT_A_BODY = {"non_field_errors": ["Invalid data. Expected a dictionary, but got list."]}
 NOT_A_PARAMETER = {"acount": ["This parameter is not known here."]}
 TOO_MANY_FAILED = {"too_many_failed_logins": "Too many failed logins. Try again in 30 seconds."}
+TOO_MANY_LOGINS = {"too_many_logins": "Too many logins. Try again in 30 seconds."}
+THROTTLED = ANSWERS[429][2]
 LOGIN_FAILED = {"no_active_account": "No active account found with the given credentials"}
 TOKEN_REFUSED = {
     code: ANSWERS[401][2][code]
-    for code in ("token_not_valid", "user_not_found", "user_inactive", "password_changed")
+    for code in (
+        *("token_expired", "token_not_valid"),
+        *("user_not_found", "user_inactive", "password_changed"),
+    )
 }
 # Answered to methods and paths that this document does not have.
 ELSEWHERE = {"method_not_allowed": 'Method "TRACE" not allowed.'}
@@ -436,7 +443,7 @@ def error_codes() -> list[str]:
     shared = [codes for _, _, codes in ANSWERS.values()]
     others = [
         *(CONFLICT, MALFORMED, INVALID, BAD_REQUEST),
-        *(LOGIN_FAILED, TOO_MANY_FAILED, ELSEWHERE),
+        *(LOGIN_FAILED, TOO_MANY_FAILED, TOO_MANY_LOGINS, ELSEWHERE),
     ]
     found = {code for codes in [*shared, *others] for code in codes}
     return sorted(

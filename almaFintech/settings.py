@@ -38,6 +38,7 @@ ENVIRONMENT = {
     "MAX_BODY_BYTES": (positive, 2_097_152),
     "LOGIN_RATE_PER_ADDRESS": (str, "10/m"),
     "LOGIN_RATE_PER_USERNAME": (str, "20/m"),
+    "LOGIN_RATE_PER_USER": (str, "60/m"),
     "USER_RATE": (str, ""),
     "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
     "DATABASE_POOL_SIZE": (positive, 10),
@@ -98,6 +99,7 @@ TRUSTED_PROXIES = env("TRUSTED_PROXIES")
 MAX_BODY_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = env("MAX_BODY_BYTES")
 LOGIN_RATE_PER_ADDRESS = env("LOGIN_RATE_PER_ADDRESS")
 LOGIN_RATE_PER_USERNAME = env("LOGIN_RATE_PER_USERNAME")
+LOGIN_RATE_PER_USER = env("LOGIN_RATE_PER_USER")
 USER_RATE = env("USER_RATE")
 # Whether the domain's other hosts speak HTTPS only, and whether browsers should ship that as
 # a fact, is the domain owner's to say, not this server's.
@@ -215,8 +217,8 @@ if REDIS_URL:
 
 AUTHENTICATION_BACKENDS = ["login.backends.StaffBackend"]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "login.hashers.Argon2Hasher",
+    "login.hashers.PBKDF2Hasher",
 ]
 _validators = "django.contrib.auth.password_validation"
 AUTH_PASSWORD_VALIDATORS = (
@@ -230,8 +232,12 @@ AUTH_PASSWORD_VALIDATORS = (
     ]
 )
 
+_access_minutes = env("ACCESS_TOKEN_MINUTES")
+if DEBUG and "ACCESS_TOKEN_MINUTES" not in env.ENVIRON:
+    # Long enough to walk through the README.
+    _access_minutes = 60
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env("ACCESS_TOKEN_MINUTES")),
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=_access_minutes),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=env("REFRESH_TOKEN_DAYS")),
     "ROTATE_REFRESH_TOKENS": env("ROTATE_REFRESH_TOKENS"),
     "BLACKLIST_AFTER_ROTATION": True,
@@ -261,7 +267,7 @@ IDEMPOTENCY_KEY_DAYS = env("IDEMPOTENCY_KEY_DAYS")
 # --- The API -----------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["login.authentication.Authentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PAGINATION_CLASS": "almaFintech.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": ["almaFintech.filters.FilterBackend"],

@@ -1,10 +1,13 @@
 """What the server knows of a user beside Django's User."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import models
+from django.utils import timezone
+from rest_framework_simplejwt.settings import api_settings
 
 from accounts.models import Account
 
@@ -47,6 +50,39 @@ class Profile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}"
+
+
+class EndedSessionQuerySet(models.QuerySet["EndedSession"]):
+    def end(self, sid: str, expires: int) -> None:
+        """End a session one of whose tokens expires at `expires`, in seconds since 1970.
+
+        Ending it twice is harmless.
+        """
+        # No token of the session is made from now on, so none lives longer than this.
+        longest = max(api_settings.ACCESS_TOKEN_LIFETIME, api_settings.REFRESH_TOKEN_LIFETIME)
+        expires_at = max(timezone.now() + longest, datetime.fromtimestamp(expires, UTC))
+        ended = EndedSession(sid=sid, expires_at=expires_at)
+        EndedSession.objects.bulk_create([ended], ignore_conflicts=True)
+
+    def expired(self) -> "EndedSessionQuerySet":
+        return self.filter(expires_at__lt=timezone.now())
+
+
+class EndedSession(models.Model):
+    """A session whose tokens are refused until the last of them has expired.
+
+    Attributes:
+        sid: id of the session, a claim of its tokens.
+        expires_at: when the row is of no use any more.
+    """
+
+    sid = models.CharField(max_length=32, primary_key=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+    objects = models.Manager.from_queryset(EndedSessionQuerySet)()
+
+    def __str__(self) -> str:
+        return self.sid
 
 
 def create_profile(instance: User, created: bool, raw: bool, **kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.utils import (
     OpenApiExample,
@@ -11,8 +12,22 @@ from drf_spectacular.utils import (
 from rest_framework import serializers
 
 from accounts.serializers import AccountSerializer
-from almaFintech.schema import LOGIN_FAILED, TOKEN_REFUSED, TOO_MANY_FAILED, operation
-from login.serializers import AccountIdSerializer, ProfileSerializer, UserSerializer
+from almaFintech.schema import (
+    LOGIN_FAILED,
+    THROTTLED,
+    TOKEN_REFUSED,
+    TOO_MANY_FAILED,
+    TOO_MANY_LOGINS,
+    operation,
+)
+from login.serializers import (
+    AccountIdSerializer,
+    OwnNamesSerializer,
+    OwnPasswordSerializer,
+    ProfileSerializer,
+    UserSerializer,
+)
+from login.staff import LastStaff
 
 TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"  # noqa: S105  # signs nothing
 USER = {
@@ -38,14 +53,23 @@ ME = {
 }
 
 
+class Scheme(SimpleJWTScheme):
+    target_class = "login.authentication.Authentication"
+
+
 class CredentialsSerializer(serializers.Serializer[Any]):
     username = serializers.CharField()
     password = serializers.CharField(trim_whitespace=False)
 
 
+SECONDS = 300
+EXPIRES_IN = "Seconds until the access token expires."
+
+
 class TokenPairSerializer(serializers.Serializer[Any]):
     access = serializers.CharField(help_text="For the header `Authorization: Bearer <access>`.")
     refresh = serializers.CharField(help_text="For a new access token.")
+    expires_in = serializers.IntegerField(help_text=EXPIRES_IN)
 
 
 class RefreshTokenSerializer(serializers.Serializer[Any]):
@@ -57,10 +81,14 @@ class RefreshedSerializer(serializers.Serializer[Any]):
     refresh = serializers.CharField(
         required=False, help_text="Replaces the one sent, where refresh tokens rotate."
     )
+    expires_in = serializers.IntegerField(help_text=EXPIRES_IN)
+
+
+TOKENS = {"access": TOKEN, "refresh": TOKEN, "expires_in": SECONDS}
 
 
 class LoggedOutSerializer(serializers.Serializer[Any]):
-    """Nothing: the token has ended."""
+    """Nothing: the session has ended."""
 
 
 class MeSerializer(serializers.Serializer[Any]):
@@ -79,7 +107,7 @@ class Login(OpenApiViewExtension):
                 "login",
                 "Log in",
                 description="An access and a refresh token for a username and password.",
-                answers={401: LOGIN_FAILED, 429: TOO_MANY_FAILED},
+                answers={401: LOGIN_FAILED, 429: TOO_MANY_FAILED | TOO_MANY_LOGINS},
                 request=CredentialsSerializer,
                 responses=TokenPairSerializer,
                 examples=[
@@ -88,9 +116,7 @@ class Login(OpenApiViewExtension):
                         value={"username": "admin", "password": "admin"},
                         request_only=True,
                     ),
-                    OpenApiExample(
-                        "Two tokens", value={"access": TOKEN, "refresh": TOKEN}, response_only=True
-                    ),
+                    OpenApiExample("Two tokens", value=TOKENS, response_only=True),
                 ],
             )
         )
@@ -115,7 +141,11 @@ class Refresh(OpenApiViewExtension):
                 responses=RefreshedSerializer,
                 examples=[
                     OpenApiExample("A refresh", value={"refresh": TOKEN}, request_only=True),
-                    OpenApiExample("A new token", value={"access": TOKEN}, response_only=True),
+                    OpenApiExample(
+                        "A new token",
+                        value={"access": TOKEN, "expires_in": SECONDS},
+                        response_only=True,
+                    ),
                 ],
             )
         )
@@ -134,7 +164,8 @@ class Logout(OpenApiViewExtension):
             post=operation(
                 "logout",
                 "Log out",
-                description="End a refresh token. Its access tokens run out by themselves.",
+                description="End the session of a refresh token: all tokens that were made from "
+                "the same login, the access tokens included.",
                 answers={401: TOKEN_REFUSED},
                 request=RefreshTokenSerializer,
                 responses=LoggedOutSerializer,
@@ -161,6 +192,51 @@ class Me(OpenApiViewExtension):
                 tags=["login"],
                 responses=MeSerializer,
                 examples=[OpenApiExample("Alice", value=ME)],
+            ),
+            patch=operation(
+                "editMe",
+                "Edit your own names and email address",
+                tags=["login"],
+                description="Change what is sent. Fields that only staff may change are ignored.",
+                request=OwnNamesSerializer,
+                responses=MeSerializer,
+                examples=[
+                    OpenApiExample("A name", value={"first_name": "Alice"}, request_only=True),
+                    OpenApiExample("Alice", value=ME, response_only=True),
+                ],
+            ),
+        )
+        class View(self.target_class):  # type: ignore[name-defined]
+            pass
+
+        return View
+
+
+class OwnPassword(OpenApiViewExtension):
+    target_class = "login.views.OwnPasswordView"
+
+    def view_replacement(self) -> type:
+        @extend_schema_view(
+            post=operation(
+                "changeMyPassword",
+                "Change your own password",
+                tags=["login"],
+                description="All your tokens end, and the answer brings new ones. Wrong old "
+                "passwords are limited like failed logins.",
+                answers={429: TOO_MANY_FAILED | TOO_MANY_LOGINS | THROTTLED},
+                request=OwnPasswordSerializer,
+                responses={200: TokenPairSerializer},
+                examples=[
+                    OpenApiExample(
+                        "Two passwords",
+                        value={
+                            "old_password": "a long and quiet river",
+                            "new_password": "another quiet river",
+                        },
+                        request_only=True,
+                    ),
+                    OpenApiExample("New tokens", value=TOKENS, response_only=True),
+                ],
             )
         )
         class View(self.target_class):  # type: ignore[name-defined]
@@ -197,6 +273,11 @@ extend_schema_serializer(
     examples=[OpenApiExample("An account", value={"account_id": 1}, request_only=True)]
 )(AccountIdSerializer)
 
+document_users = extend_schema_view(
+    update=operation(refusals=[LastStaff]),
+    partial_update=operation(refusals=[LastStaff]),
+    destroy=operation(refusals=[LastStaff]),
+)
 document_profiles = extend_schema_view(
     list=operation(responses=ProfileSerializer(many=True)),
     add_account=operation(

@@ -7,13 +7,13 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import transaction
 from rest_framework import serializers
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.fields import empty
 from rest_framework.generics import get_object_or_404
 from rest_framework.relations import PrimaryKeyRelatedField
-from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 from rest_framework_simplejwt.serializers import (
     PasswordField,
     TokenBlacklistSerializer,
@@ -25,22 +25,41 @@ from rest_framework_simplejwt.settings import api_settings as jwt_settings
 from accounts.models import Account
 from accounts.serializers import WholeNumberField
 from almaFintech.transactions import retried
+from login import staff
 from login.limits import REFRESH, Attempt
 from login.models import Profile
-from login.tokens import RefreshToken
+from login.sessions import TokenExpired, user_of
+from login.tokens import AccessToken, RefreshToken
 
 
 class UsernameField(serializers.CharField):
     """A name in the form that Django stores, so that all that look alike are one."""
 
     def to_internal_value(self, data: Any) -> str:
-        return User.normalize_username(super().to_internal_value(data))
+        text = super().to_internal_value(data)
+        # Asked before as well as after: the time to normalize it grows with the square of its
+        # length.
+        if self.max_length is not None and len(text) > self.max_length:
+            message = self.error_messages["max_length"].format(max_length=self.max_length)
+            raise serializers.ValidationError(message, code="max_length")
+        return User.normalize_username(text)
+
+
+def password_field() -> serializers.CharField:
+    return serializers.CharField(
+        write_only=True, max_length=128, trim_whitespace=False, style={"input_type": "password"}
+    )
+
+
+def check_new_password(field: str, password: str, user: User) -> None:
+    try:
+        validate_password(password, user=user)
+    except DjangoValidationError as error:
+        raise serializers.ValidationError({field: error.messages}) from error
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
-    password = serializers.CharField(
-        write_only=True, max_length=128, trim_whitespace=False, style={"input_type": "password"}
-    )
+    password = password_field()
 
     class Meta:
         model = User
@@ -72,10 +91,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
         if "password" in attrs:
             names = (User.USERNAME_FIELD, "first_name", "last_name", "email")
             known = {name: attrs.get(name, getattr(self.instance, name, "")) for name in names}
-            try:
-                validate_password(attrs["password"], user=User(**known))
-            except DjangoValidationError as error:
-                raise serializers.ValidationError({"password": error.messages}) from error
+            check_new_password("password", attrs["password"], User(**known))
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> User:
@@ -84,9 +100,32 @@ class UserSerializer(serializers.ModelSerializer[User]):
     def update(self, instance: User, validated_data: dict[str, Any]) -> User:
         if "password" in validated_data:
             validated_data["password"] = make_password(validated_data["password"])
+        if not all(validated_data.get(name, True) for name in ("is_staff", "is_active")):
+            staff.refuse_to_lose_all([instance.pk])
         # Only what was sent is written: whoever was deactivated or deleted meanwhile stays so.
         User.objects.filter(pk=instance.pk).update(**validated_data)
         return get_object_or_404(User, pk=instance.pk)
+
+
+class OwnNamesSerializer(serializers.ModelSerializer[User]):
+    class Meta:
+        model = User
+        fields = ("first_name", "last_name", "email")
+
+    def update(self, instance: User, validated_data: dict[str, Any]) -> User:
+        User.objects.filter(pk=instance.pk).update(**validated_data)
+        return get_object_or_404(User, pk=instance.pk)
+
+
+class OwnPasswordSerializer(serializers.Serializer[User]):
+    """Two passwords; `user` in the context is whose they are."""
+
+    old_password = password_field()
+    new_password = password_field()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        check_new_password("new_password", attrs["new_password"], self.context["user"])
+        return attrs
 
 
 def account_id_field() -> PrimaryKeyRelatedField[Account]:
@@ -136,6 +175,11 @@ class AccountIdSerializer(serializers.Serializer[Any]):
     account_id = account_id_field()
 
 
+def seconds_of_access() -> int:
+    """For how long a new access token works."""
+    return int(AccessToken.lifetime.total_seconds())
+
+
 class LoginSerializer(TokenObtainPairSerializer):
     token_class = RefreshToken
 
@@ -144,28 +188,56 @@ class LoginSerializer(TokenObtainPairSerializer):
         # Spaces around a password are part of it, here as where it was set.
         self.fields["password"] = PasswordField(trim_whitespace=False)
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return {**super().validate(attrs), "expires_in": seconds_of_access()}
+
+
+def tokens_for(user: User) -> dict[str, Any]:
+    """What a login answers: a new session of `user`."""
+    refresh = RefreshToken.for_user(user)
+    return {
+        "refresh": str(refresh),
+        "access": str(refresh.access_token),
+        "expires_in": seconds_of_access(),
+    }
+
 
 class RefreshSerializer(TokenRefreshSerializer):
     """Refresh for a user who may still log in; with rotation, once for each token."""
 
     token_class = RefreshToken
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attempt = Attempt(REFRESH, self.context["request"])
         try:
             refresh = self.token_class(attrs["refresh"])
             # Only a token of ours tells whose it is.
             attempt.by(str(refresh[jwt_settings.USER_ID_CLAIM]))
-            # The same questions that every request with an access token answers: whether the
-            # user is there, is active and still has the password that the token was made with.
-            user = JWTAuthentication().get_user(refresh)
+            # The same questions that every request with an access token answers.
+            user = user_of(refresh)
             data = retried(super().validate)(attrs)
-        except (TokenError, AuthenticationFailed):
+        except (TokenError, AuthenticationFailed) as error:
             attempt.failed()
+            if isinstance(error, ExpiredTokenError):
+                raise TokenExpired() from error
             raise
+        except User.DoesNotExist as error:
+            # Deleted since it was looked up.
+            attempt.failed()
+            raise AuthenticationFailed("User not found", code="user_not_found") from error
         attempt.succeeded(user)
-        return data
+        return {**data, "expires_in": seconds_of_access()}
 
 
 class LogoutSerializer(TokenBlacklistSerializer):
     token_class = RefreshToken
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            refresh = self.token_class(attrs["refresh"])
+        except ExpiredTokenError as error:
+            raise TokenExpired() from error
+        with transaction.atomic():
+            refresh.blacklist()
+            refresh.end_session()
+        return {}

@@ -1,14 +1,54 @@
-"""Tokens that outlive the key they were signed with, and refresh tokens that end once."""
+"""Tokens that outlive the key they were signed with, and sessions that end once."""
 
+import re
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import jwt
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 from rest_framework_simplejwt import tokens
 from rest_framework_simplejwt.backends import TokenBackend
-from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
+
+from login.models import EndedSession
+
+# The session that a token belongs to: one login, and all tokens that were made from it.
+SID = "sid"
+# Clients that send the same refresh twice at once are careless, and no thieves.
+GRACE = timedelta(seconds=10)
+
+# The end of the year 9999, after which Python has no dates.
+LAST_SECOND = 253_402_300_799
+HEX_ID = re.compile(r"[0-9a-f]{32}")
+TEXTS = {
+    api_settings.USER_ID_CLAIM: re.compile(r"[0-9]{1,19}"),
+    api_settings.JTI_CLAIM: HEX_ID,
+    SID: HEX_ID,
+}
+TIMES = ("exp", "iat", "nbf")
+OPTIONAL = {SID, "iat", "nbf"}
+
+
+def is_well_formed(claims: dict[str, Any]) -> bool:
+    """Tell whether each claim that the server reads is of the kind that it writes."""
+    for name, pattern in TEXTS.items():
+        value = claims.get(name)
+        if value is None and name in OPTIONAL and name not in claims:
+            continue
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            return False
+    for name in TIMES:
+        if name in OPTIONAL and name not in claims:
+            continue
+        value = claims.get(name)
+        if type(value) is not int or not 0 <= value <= LAST_SECOND:
+            return False
+    return True
 
 
 class KeyRing(TokenBackend):
@@ -24,6 +64,16 @@ class KeyRing(TokenBackend):
             return key
         return super().get_verifying_key(token)
 
+    def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
+        try:
+            claims: dict[str, Any] = super().decode(token, verify)
+        except (OverflowError, RecursionError, TypeError) as error:
+            # PyJWT takes JSON of any depth, numbers of any size and headers of any kind.
+            raise TokenBackendError("Token is invalid") from error
+        if not is_well_formed(claims):
+            raise TokenBackendError("Token is invalid")
+        return claims
+
 
 _key_ring = KeyRing(api_settings.ALGORITHM, api_settings.SIGNING_KEY)
 
@@ -33,8 +83,29 @@ class AccessToken(tokens.AccessToken):
 
 
 class RefreshToken(tokens.RefreshToken):
+    """A refresh token. It carries the id of its session, which its access tokens take over."""
+
     _token_backend = _key_ring
     access_token_class = AccessToken
+
+    def __init__(self, token: Any = None, verify: bool = True) -> None:
+        super().__init__(token, verify)
+        if token is None:
+            self.payload[SID] = uuid4().hex
+
+    def check_blacklist(self) -> None:
+        """Refuse a token that was used up; if that is long ago, end its whole session.
+
+        Of the owner and a thief, one comes with a token that the other has used up. Nobody knows
+        which of them it is, so both have to log in (RFC 9700, section 4.14.2).
+        """
+        jti = self.payload[api_settings.JTI_CLAIM]
+        used = BlacklistedToken.objects.filter(token__jti=jti).first()
+        if used is None:
+            return
+        if timezone.now() - used.blacklisted_at > GRACE:
+            self.end_session()
+        raise TokenError("Token is blacklisted")
 
     def blacklist(self) -> Any:
         """End this token; of several requests at once, all but one get a TokenError.
@@ -47,3 +118,8 @@ class RefreshToken(tokens.RefreshToken):
         if not created:
             raise TokenError("Token is blacklisted")
         return result
+
+    def end_session(self) -> None:
+        """End all tokens of this one's session, those of later refreshes too."""
+        if SID in self.payload:
+            EndedSession.objects.end(self.payload[SID], self.payload["exp"])

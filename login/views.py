@@ -1,28 +1,42 @@
 """The endpoints of users, profiles and tokens. Their docstrings are the API's documentation."""
 
+from contextlib import nullcontext
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
-from rest_framework import mixins, views, viewsets
+from rest_framework import mixins, serializers, views, viewsets
 from rest_framework.decorators import action
 from rest_framework.generics import get_object_or_404
-from rest_framework.permissions import IsAdminUser
+from rest_framework.permissions import SAFE_METHODS, IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Account
 from accounts.permissions import acting_user
 from accounts.serializers import AccountSerializer
+from almaFintech.errors import Conflict
 from almaFintech.filters import QueryMixin
 from almaFintech.transactions import retried
 from audit import trail
 from audit.views import AuditedModelViewSet, AuditedViewSet
+from login import staff
+from login.backends import has_password
 from login.filters import UserFilter
+from login.limits import LOGIN, Attempt
 from login.models import Profile, ProfileQuerySet
-from login.schema import document_profiles
-from login.serializers import AccountIdSerializer, ProfileSerializer, UserSerializer
+from login.schema import document_profiles, document_users
+from login.serializers import (
+    AccountIdSerializer,
+    OwnNamesSerializer,
+    OwnPasswordSerializer,
+    ProfileSerializer,
+    UserSerializer,
+    tokens_for,
+)
 
 
+@document_users
 class UserViewSet(QueryMixin, AuditedModelViewSet):
     """Users, for staff. Passwords are write only; leaving one out of an edit keeps it."""
 
@@ -32,6 +46,16 @@ class UserViewSet(QueryMixin, AuditedModelViewSet):
     filterset_class = UserFilter
     orderings = {"id": ("id",), "username": ("username",)}
     permission_classes = (IsAdminUser,)
+
+    def find_object(self) -> User:
+        user: User = super().find_object()
+        if self.request.method not in SAFE_METHODS:
+            staff.lock_with_staff([user.pk])
+        return user
+
+    def perform_destroy(self, instance: Any) -> None:
+        staff.refuse_to_lose_all([instance.pk])
+        super().perform_destroy(instance)
 
 
 @document_profiles
@@ -88,13 +112,31 @@ class ProfileViewSet(
         return serializer.validated_data["account_id"]
 
 
+def recorded_of_staff(user: User) -> Any:
+    """Records what the block changes in the locked row of `user`, of members of staff alone."""
+    return trail.changing(user, user) if user.is_staff else nullcontext()
+
+
 class MeView(QueryMixin, views.APIView):
     """Who the token belongs to: the user, the profile, and the accounts of the profile."""
 
     parameters = {"": ()}
 
     def get(self, request: Request) -> Response:
-        user = acting_user(request)
+        return self.answer(acting_user(request))
+
+    def patch(self, request: Request) -> Response:
+        """Edit your own names and email address; everything else stays as staff has set it."""
+        return self.answer(retried(self.edit)(request))
+
+    def edit(self, request: Request) -> User:
+        user = trail.locked_row(acting_user(request))
+        serializer = OwnNamesSerializer(user, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        with recorded_of_staff(user):
+            return serializer.save()
+
+    def answer(self, user: User) -> Response:
         profile = Profile.objects.of_user(user)
         accounts = Account.objects.filter(profile=profile).order_by("id")
         return Response(
@@ -104,3 +146,33 @@ class MeView(QueryMixin, views.APIView):
                 "accounts": AccountSerializer(accounts, many=True).data,
             }
         )
+
+
+class OwnPasswordView(views.APIView):
+    """Change your own password. All your tokens end, and the answer brings new ones."""
+
+    def post(self, request: Request) -> Response:
+        user = acting_user(request)
+        serializer = OwnPasswordSerializer(data=request.data, context={"user": user})
+        serializer.is_valid(raise_exception=True)
+        # Whoever has found a token must not be able to guess the password here.
+        attempt = Attempt(LOGIN, request)
+        attempt.by(user.get_username())
+        if not has_password(user, serializer.validated_data["old_password"]):
+            attempt.failed()
+            message = serializers.ErrorDetail("This is not your password.", code="invalid")
+            raise serializers.ValidationError({"old_password": [message]})
+        attempt.succeeded(user)
+        # Not under the lock, since it takes long.
+        password = make_password(serializer.validated_data["new_password"])
+        return Response(tokens_for(retried(self.change)(user, password)))
+
+    def change(self, user: User, password: str) -> User:
+        row = trail.locked_row(user)
+        if row.password != user.password:
+            # Somebody else has changed it since it was checked.
+            raise Conflict()
+        with recorded_of_staff(row):
+            User.objects.filter(pk=row.pk).update(password=password)
+        row.password = password
+        return row

@@ -46,6 +46,24 @@ def test_a_site_of_ipv6_is_one_client(settings):
     assert other == "2001:db8:0:2::/64"
 
 
+def test_the_sites_of_a_larger_network_of_ipv6_have_a_limit_together(db, anyone, settings):
+    settings.LOGIN_RATE_PER_ADDRESS, settings.LOGIN_RATE_PER_USERNAME = "2/d", ""
+
+    def fails(networks, prefix="2001:db8:1"):
+        login = {"username": "nobody", "password": "wrong"}
+        return [
+            anyone.post(
+                "/api/login/", login, format="json", REMOTE_ADDR=f"{prefix}:{network:x}::1"
+            ).status_code
+            for network in networks
+        ]
+
+    assert fails(range(60)) == [401] * 8 + [429] * 52
+    # A neighbour outside of it goes on, and so do the addresses of IPv4.
+    assert fails([1], "2001:db8:2") == [401]
+    assert fail(anyone) == 401
+
+
 def test_ipv4_inside_ipv6_is_the_same_client(settings):
     assert address_of(settings, 0, remote=f"::ffff:{CLIENT}") == CLIENT
 

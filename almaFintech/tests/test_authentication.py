@@ -2,9 +2,12 @@
 
 import pytest
 from django.urls import reverse
+from rest_framework.test import APIRequestFactory
 from rest_framework_simplejwt.tokens import AccessToken
 
 from almaFintech.urls import router
+from login.authentication import Authentication
+from login.tokens import RefreshToken
 
 OPEN = {"api-root"}
 # Taken from the router, so that no new endpoint is forgotten.
@@ -87,7 +90,9 @@ def test_a_bad_token_is_401(alice, anyone, header):
         ("", "not_authenticated"),
         ("Basic YWxpY2U6YWxpY2U=", "not_authenticated"),
         ("Token x", "not_authenticated"),
-        ("bearer x", "not_authenticated"),
+        ("Bearerx x", "not_authenticated"),
+        ("bearer", "bad_authorization_header"),
+        ("bearer x", "token_not_valid"),
         ("Bearer", "bad_authorization_header"),
         ("Bearer a b", "bad_authorization_header"),
         ("Bearer x", "token_not_valid"),
@@ -97,6 +102,27 @@ def test_the_code_tells_what_is_wrong_with_the_header(db, anyone, header, code):
     response = anyone.get("/api/accounts/", headers={"Authorization": header})
 
     assert (response.status_code, response.json()["code"]) == (401, code)
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEaReR"])
+def test_the_scheme_may_be_written_in_any_case(alice, anyone, scheme):
+    header = f"{scheme} {AccessToken.for_user(alice.user)}"
+
+    assert anyone.get("/api/accounts/", headers={"Authorization": header}).status_code == 200
+
+
+def test_a_request_asks_once_who_it_is(alice, django_assert_num_queries):
+    """The user, the password and the session are one SELECT."""
+    request = APIRequestFactory().get("/", headers={"Authorization": header_of(alice.user)})
+
+    with django_assert_num_queries(1):
+        user, _ = Authentication().authenticate(request)
+
+    assert user == alice.user
+
+
+def header_of(user):
+    return f"Bearer {RefreshToken.for_user(user).access_token}"
 
 
 def test_the_entry_points_are_shown_to_everybody(anyone):

@@ -237,6 +237,14 @@ def test_a_search_for_a_nul_finds_nobody(staff, alice, path):
     assert listed(staff.get(f"{path}?q=%00")) == []
 
 
+@pytest.mark.parametrize("path", [USERS, PROFILES])
+def test_a_search_for_thousands_of_words_finds_nobody(staff, alice, path):
+    assert listed(staff.get(f"{path}?q={'a+' * 100}")) == ["alice"]
+    answer = staff.get(f"{path}?q={'a+' * 4000}")
+
+    assert (answer.status_code, listed(answer)) == (200, [])
+
+
 # --- Profiles ----------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from rest_framework_simplejwt.tokens import RefreshToken
 
 from almaFintech import rates
 from conftest import PASSWORD, Person
-from login.limits import LOGIN, Attempt, TooManyFailedLogins
+from login.limits import LOGIN, Attempt, TooManyFailedLogins, TooManyLogins
 
 HOME, OFFICE, BAR = "192.0.2.1", "198.51.100.2", "203.0.113.3"
 
@@ -193,6 +193,48 @@ def test_guesses_at_once_are_not_more_guesses(alice):
         right.succeeded(alice.user)
 
 
+def test_a_user_may_log_in_so_often(alice, bob, log_in, log_in_to_admin, hashes, settings, clock):
+    """A right password costs the server as much as a wrong one."""
+    settings.LOGIN_RATE_PER_USER = "3/m"
+    assert statuses(log_in("alice", PASSWORD) for _ in range(3)) == [200] * 3
+    hashes.clear()
+
+    response = log_in("alice", PASSWORD, OFFICE)
+
+    assert (response.status_code, response["Retry-After"]) == (429, "20")
+    assert response.json() == {
+        "detail": "Too many logins. Try again in 20 seconds.",
+        "code": "too_many_logins",
+    }
+    assert log_in_to_admin("alice", PASSWORD).status_code == 429
+    assert hashes == []
+    assert log_in("bob", PASSWORD).status_code == 200
+    clock.now += 20
+    assert log_in("alice", PASSWORD).status_code == 200
+
+
+def test_right_passwords_at_once_are_no_more_logins(alice, settings):
+    settings.LOGIN_RATE_PER_USER = "3/m"
+    attempts = [Attempt(LOGIN, RequestFactory().post("/api/login/")) for _ in range(5)]
+    for attempt in attempts:
+        attempt.by("alice")
+
+    for attempt in attempts[:3]:
+        attempt.succeeded(alice.user)
+    with pytest.raises(TooManyLogins):
+        attempts[3].succeeded(alice.user)
+
+
+def test_failures_and_refreshes_are_no_logins(alice, log_in, refresh, settings):
+    settings.LOGIN_RATE_PER_USER = "1/m"
+    assert log_in().status_code == 401
+    token = RefreshToken.for_user(alice.user)
+    assert statuses(refresh(token) for _ in range(3)) == [200] * 3
+
+    assert log_in("alice", PASSWORD).status_code == 200
+    assert refresh(token).status_code == 200
+
+
 def test_right_passwords_at_once_are_never_too_many(alice):
     request = RequestFactory().post("/api/login/", REMOTE_ADDR=HOME)
     attempts = [Attempt(LOGIN, request) for _ in range(20)]
@@ -308,7 +350,10 @@ def test_a_user_rate_limits_each_user(alice, bob, anyone, settings):
 
 
 @pytest.mark.parametrize("rate", ["ten/m", "10", "10/w", "0/m", "-1/m", "10/min", "1.5/m"])
-@pytest.mark.parametrize("name", ["LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "USER_RATE"])
+@pytest.mark.parametrize(
+    "name",
+    ["LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "LOGIN_RATE_PER_USER", "USER_RATE"],
+)
 def test_a_rate_that_cannot_be_read_stops_the_start(settings, rate, name):
     setattr(settings, name, rate)
 

@@ -5,6 +5,7 @@ from django.contrib.auth.models import User
 
 from almaFintech import settings
 from conftest import PASSWORD
+from login.tokens import AccessToken
 
 LOGIN = {"username": "alice", "password": PASSWORD}
 
@@ -13,7 +14,7 @@ def test_the_right_password_gives_two_tokens_that_work(alice, anyone):
     response = anyone.post("/api/login/", LOGIN, format="json")
 
     assert response.status_code == 200
-    assert sorted(response.json()) == ["access", "refresh"]
+    assert sorted(response.json()) == ["access", "expires_in", "refresh"]
     access = {"Authorization": f"Bearer {response.json()['access']}"}
     accounts = anyone.get("/api/accounts/", headers=access)
     assert [row["id"] for row in accounts.json()] == [alice.account.pk]
@@ -70,4 +71,16 @@ def test_login_is_a_post(anyone):
 
 def test_new_passwords_are_hashed_with_argon2():
     # The hashers of this test run are replaced by a quick one, so the file itself is asked.
-    assert settings.PASSWORD_HASHERS[0] == "django.contrib.auth.hashers.Argon2PasswordHasher"
+    assert settings.PASSWORD_HASHERS[0] == "login.hashers.Argon2Hasher"
+
+
+@pytest.mark.parametrize("path", ["/api/login/", "/api/login/refresh/"])
+def test_an_answer_says_for_how_long_the_access_token_works(alice, anyone, path):
+    tokens = anyone.post("/api/login/", LOGIN, format="json").json()
+    body = LOGIN if path == "/api/login/" else {"refresh": tokens["refresh"]}
+
+    answer = anyone.post(path, body, format="json").json()
+
+    token = AccessToken(answer["access"])
+    assert answer["expires_in"] == AccessToken.lifetime.total_seconds()
+    assert abs(token["exp"] - token["iat"] - answer["expires_in"]) <= 1

@@ -1,8 +1,13 @@
-"""The logout, which ends one refresh token."""
+"""The logout, which ends one session: its refresh token and its access tokens."""
+
+from datetime import timedelta
 
 import pytest
-from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
+from django.core.management import call_command
+from django.utils import timezone
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
+from login.models import EndedSession
 from login.tokens import RefreshToken
 
 
@@ -20,6 +25,52 @@ def test_a_logout_ends_this_refresh_token_alone(alice, anyone):
     assert (ended.status_code, ended.json()["code"]) == (401, "token_not_valid")
     assert post(anyone, "/api/login/refresh/", elsewhere).status_code == 200
     assert BlacklistedToken.objects.get().token.jti == here["jti"]
+
+
+def test_the_access_tokens_end_with_their_session(alice, anyone):
+    here, elsewhere = RefreshToken.for_user(alice.user), RefreshToken.for_user(alice.user)
+    renewed = post(anyone, "/api/login/refresh/", here).json()["access"]
+
+    def look(access):
+        return anyone.get("/api/accounts/", headers={"Authorization": f"Bearer {access}"})
+
+    assert post(anyone, "/api/login/logout/", here).status_code == 200
+
+    for access in here.access_token, renewed:
+        answer = look(access)
+        assert (answer.status_code, answer.json()) == (
+            401,
+            {"detail": "The session of the token has ended.", "code": "token_not_valid"},
+        )
+    assert look(elsewhere.access_token).status_code == 200
+
+
+def test_a_token_without_a_session_goes_on(alice, anyone):
+    token = RefreshToken.for_user(alice.user)
+    del token["sid"]
+    access = {"Authorization": f"Bearer {token.access_token}"}
+
+    assert post(anyone, "/api/login/logout/", token).status_code == 200
+
+    assert post(anyone, "/api/login/refresh/", token).status_code == 401
+    assert anyone.get("/api/accounts/", headers=access).status_code == 200
+
+
+def test_ended_sessions_are_forgotten_with_their_last_token(alice, anyone):
+    tokens = [RefreshToken.for_user(alice.user) for _ in range(2)]
+    for token in tokens:
+        assert post(anyone, "/api/login/logout/", token).status_code == 200
+    last = timezone.now() + RefreshToken.lifetime
+    for ended in EndedSession.objects.all():
+        assert abs(ended.expires_at - last) < timedelta(minutes=1)
+    past = timezone.now() - timedelta(seconds=1)
+    EndedSession.objects.filter(pk=tokens[0]["sid"]).update(expires_at=past)
+    OutstandingToken.objects.filter(jti=tokens[0]["jti"]).update(expires_at=past)
+
+    call_command("expire_tokens")
+
+    assert EndedSession.objects.get().sid == tokens[1]["sid"]
+    assert OutstandingToken.objects.get().jti == tokens[1]["jti"]
 
 
 def test_a_second_logout_is_401(alice, anyone):

@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 
+from audit.models import Record
 from conftest import Person
 from login.models import Profile
 
@@ -59,11 +60,43 @@ def test_nobody_is_nobody(anyone):
     assert anyone.get("/api/me/").status_code == 401
 
 
-def test_it_is_read_alone(alice):
-    for method in ("POST", "PUT", "PATCH", "DELETE"):
-        assert alice.request(method, "/api/me/", {"is_staff": True}).status_code == 405
-    alice.user.refresh_from_db()
-    assert not alice.user.is_staff
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_it_is_read_and_edited_alone(alice, method):
+    assert alice.request(method, "/api/me/", {"first_name": "Al"}).status_code == 405
+
+
+def test_your_own_names_and_email_are_edited(alice):
+    before = User.objects.values().get(pk=alice.user.pk)
+    changes = {"first_name": "Alice", "email": "alice@wallet.example"}
+    others = {"username": "boss", "password": "x", "is_staff": True, "is_active": False, "id": 1}
+
+    answer = alice.patch("/api/me/", others | changes)
+
+    assert answer.status_code == 200
+    assert answer.json() == alice.get("/api/me/").json()
+    assert answer.json()["user"]["first_name"] == "Alice"
+    assert User.objects.values().get(pk=alice.user.pk) == before | changes
+    assert not Record.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"email": "nowhere"}, {"first_name": "x" * 151}, {"last_name": "\0"}, {"email": 1}]
+)
+def test_a_wrong_edit_names_the_field_and_changes_nothing(alice, change):
+    before = User.objects.values().get(pk=alice.user.pk)
+
+    answer = alice.patch("/api/me/", {"first_name": "Al"} | change)
+
+    assert (answer.status_code, list(answer.json())) == (400, list(change))
+    assert User.objects.values().get(pk=alice.user.pk) == before
+
+
+def test_what_staff_edits_of_themselves_is_recorded(boss):
+    assert boss.patch("/api/me/", {"first_name": "Bo"}).status_code == 200
+
+    record = Record.objects.get()
+    assert (record.by, record.number) == (boss.user.pk, boss.user.pk)
+    assert record.changes == {"first_name": ["", "Bo"]}
 
 
 def test_the_root_leads_there(anyone):

@@ -26,7 +26,7 @@ def test_a_refresh_gives_an_access_token_again_and_again(alice, anyone, refresh)
     for _ in range(2):
         response = renew(anyone, refresh)
 
-        assert (response.status_code, list(response.json())) == (200, ["access"])
+        assert (response.status_code, list(response.json())) == (200, ["access", "expires_in"])
         accounts = look(anyone, response.json()["access"])
         assert [row["id"] for row in accounts.json()] == [alice.account.pk]
 
@@ -74,13 +74,37 @@ def test_each_kind_of_token_has_its_own_use(alice, anyone, refresh):
     assert look(anyone, refresh).status_code == 401
 
 
-def test_a_forged_or_expired_token_is_401(alice, anyone, refresh):
+def test_a_forged_token_is_401(alice, anyone, refresh):
     forged = f"{refresh}"[:-4] + "AAAA"
-    refresh.set_exp(lifetime=-RefreshToken.lifetime)
 
-    for token in forged, refresh, "garbage", "a.b.c":
+    for token in forged, "garbage", "a.b.c":
         answer = renew(anyone, token)
         assert (answer.status_code, answer.json()["code"]) == (401, "token_not_valid")
+
+
+def test_an_expired_token_says_so(alice, anyone, refresh):
+    access = refresh.access_token
+    for token in refresh, access:
+        token.set_exp(lifetime=-token.lifetime)
+    logout = anyone.post("/api/login/logout/", {"refresh": str(refresh)}, format="json")
+
+    for answer in renew(anyone, refresh), look(anyone, access), logout:
+        assert answer.status_code == 401
+        assert answer["WWW-Authenticate"].startswith("Bearer")
+        assert answer.json() == {"detail": "The token has expired.", "code": "token_expired"}
+
+
+def test_a_user_who_is_deleted_in_the_middle_of_a_refresh(alice, anyone, refresh, monkeypatch):
+    work = TokenRefreshSerializer.validate
+
+    def delete_first(*args):
+        alice.user.delete()
+        return work(*args)
+
+    monkeypatch.setattr(TokenRefreshSerializer, "validate", delete_first)
+    answer = renew(anyone, refresh)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "user_not_found")
 
 
 @pytest.mark.parametrize("value", [None, "", True, [], {}, "\0", "\ud800"])

@@ -30,7 +30,10 @@ def test_a_refresh_token_is_replaced_by_the_next(alice):
 
     response = renew(first)
 
-    assert (response.status_code, sorted(response.json())) == (200, ["access", "refresh"])
+    assert (response.status_code, sorted(response.json())) == (
+        200,
+        ["access", "expires_in", "refresh"],
+    )
     again = renew(first)
     assert (again.status_code, again.json()["code"]) == (401, "token_not_valid")
     assert renew(response.json()["refresh"]).status_code == 200

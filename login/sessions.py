@@ -1,0 +1,46 @@
+"""Whether a token still counts: its user, its password and its session."""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import BooleanField, Exists, Value
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from login.models import EndedSession
+from login.tokens import SID
+
+
+class TokenExpired(InvalidToken):
+    default_detail = "The token has expired."  # type: ignore[assignment]
+    default_code = "token_expired"
+
+
+class SessionEnded(InvalidToken):
+    default_detail = "The session of the token has ended."  # type: ignore[assignment]
+
+
+def user_of(token: Any) -> User:
+    """The user of an access or refresh token. Raises AuthenticationFailed when it has ended."""
+    sid = token.get(SID)
+    # Tokens made before there were sessions have none, and go on until they expire.
+    ended: Any = (
+        Exists(EndedSession.objects.filter(sid=sid))
+        if sid
+        else Value(False, output_field=BooleanField())
+    )
+    user = (
+        User.objects.annotate(session_ended=ended)
+        .filter(pk=token[api_settings.USER_ID_CLAIM])
+        .first()
+    )
+    if user is None:
+        raise AuthenticationFailed("User not found", code="user_not_found")
+    if not user.is_active:
+        raise AuthenticationFailed("User is inactive", code="user_inactive")
+    if token.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
+        raise AuthenticationFailed("The user's password has been changed.", code="password_changed")
+    if user.session_ended:
+        raise SessionEnded()
+    return user

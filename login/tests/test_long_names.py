@@ -1,0 +1,94 @@
+"""The work that a name makes does not grow with the square of its length."""
+
+import unicodedata
+
+import pytest
+from django.contrib.auth.models import User
+
+from conftest import PASSWORD
+
+LONGEST = 150
+# Combining marks in the worst order: to sort them takes the square of their number.
+MARKS = "\u0301\u0316" * 100_000
+
+
+@pytest.fixture(autouse=True)
+def normalized(monkeypatch):
+    """The lengths of all texts that were normalized."""
+    lengths = []
+    normalize = unicodedata.normalize
+
+    def count(form, text):
+        lengths.append(len(text))
+        return normalize(form, text[:1000])
+
+    monkeypatch.setattr(unicodedata, "normalize", count)
+    yield lengths
+    assert all(length <= LONGEST for length in lengths)
+
+
+def test_the_tool_sees_what_is_normalized(alice, anyone, normalized):
+    anyone.post("/api/login/", {"username": "alice", "password": "x"}, format="json")
+
+    assert {*normalized} == {len("alice")}
+
+
+def test_a_login_by_a_long_name_is_one_of_nobody(alice, anyone, settings):
+    settings.LOGIN_RATE_PER_ADDRESS = "3/d"
+    login = {"username": MARKS, "password": PASSWORD}
+    answer = anyone.post("/api/login/", login, format="json")
+    nobody = anyone.post("/api/login/", login | {"username": "nobody"}, format="json")
+
+    assert (answer.status_code, answer.content) == (401, nobody.content)
+    # It was counted for the address.
+    assert anyone.post("/api/login/", login, format="json").status_code == 401
+    assert anyone.post("/api/login/", login, format="json").status_code == 429
+
+
+def test_a_long_name_opens_no_admin(boss, client, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
+
+    answer = client.post("/admin/login/", {"username": MARKS, "password": PASSWORD})
+
+    assert answer.status_code == 200
+    assert "_auth_user_id" not in client.session
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_staff_names_nobody_so(boss, alice, method):
+    path = f"/api/users/{alice.user.pk}/"
+    bodies = [{"username": MARKS, "password": PASSWORD}, {"username": "x" * (LONGEST + 1)}]
+    for body in bodies:
+        body = {"password": PASSWORD} | body
+        for answer in boss.request(method, path, body), boss.post("/api/users/", body):
+            assert answer.status_code == 400
+            assert answer.json() == {
+                "username": ["Ensure this field has no more than 150 characters."]
+            }
+    assert sorted(User.objects.values_list("username", flat=True)) == ["alice", "boss"]
+
+
+def test_a_name_that_grows_when_it_is_normalized_is_measured_again(boss, anyone):
+    # One character that is normalized to eighteen.
+    name = "\ufdfa" * 100
+    answer = boss.post("/api/users/", {"username": name, "password": PASSWORD})
+
+    assert (answer.status_code, list(answer.json())) == (400, ["username"])
+    login = {"username": name, "password": PASSWORD}
+    assert anyone.post("/api/login/", login, format="json").status_code == 401
+
+
+def test_a_filter_by_a_long_name_is_400(boss):
+    assert boss.get(f"/api/users/?username={'x' * (LONGEST + 1)}").status_code == 400
+
+
+def test_the_admin_names_nobody_so(staff, alice, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
+    names = {"username": MARKS, "usable_password": "true"}
+    passwords = {"password1": PASSWORD, "password2": PASSWORD}
+
+    added = staff.post("/admin/auth/user/add/", names | passwords)
+    edited = staff.post(f"/admin/auth/user/{alice.user.pk}/change/", names)
+
+    assert (added.status_code, edited.status_code) == (200, 200)
+    assert sorted(User.objects.values_list("username", flat=True)) == ["alice", "boss"]
