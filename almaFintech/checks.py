@@ -117,7 +117,10 @@ def keys_are_secret(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 @register(Tags.security)
 def rates_can_be_read(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     errors: list[CheckMessage] = []
-    for name in ("LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "USER_RATE"):
+    for name in (
+        *("LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME"),
+        *("USER_RATE", "REFUSED_TRANSFERS_RATE"),
+    ):
         try:
             Rate.parse(getattr(settings, name))
         except ValueError as error:

@@ -38,6 +38,7 @@ ENVIRONMENT = {
     "LOGIN_RATE_PER_ADDRESS": (str, "10/m"),
     "LOGIN_RATE_PER_USERNAME": (str, "20/m"),
     "USER_RATE": (str, ""),
+    "REFUSED_TRANSFERS_RATE": (str, "20/m"),
     "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
     "DATABASE_POOL_SIZE": (positive, 10),
     "DATABASE_TIMEOUT": (up_to(86_400), 10),
@@ -74,6 +75,7 @@ CORS_EXPOSE_HEADERS = (
     "ETag",
     "Idempotent-Replayed",
     "Link",
+    "Location",
     "Retry-After",
     "WWW-Authenticate",
     "X-Request-ID",
@@ -92,6 +94,7 @@ MAX_BODY_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = env("MAX_BODY_BYTES")
 LOGIN_RATE_PER_ADDRESS = env("LOGIN_RATE_PER_ADDRESS")
 LOGIN_RATE_PER_USERNAME = env("LOGIN_RATE_PER_USERNAME")
 USER_RATE = env("USER_RATE")
+REFUSED_TRANSFERS_RATE = env("REFUSED_TRANSFERS_RATE")
 # Whether the domain's other hosts speak HTTPS only, and whether browsers should ship that as
 # a fact, is the domain owner's to say, not this server's.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -250,11 +253,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "almaFintech.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": ["almaFintech.filters.FilterBackend"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "almaFintech.renderers.Negotiation",
-    "DEFAULT_RENDERER_CLASSES": [
-        "rest_framework.renderers.JSONRenderer",
-        # While DEBUG is on, see Negotiation.
-        "almaFintech.renderers.BrowsableAPIRenderer",
-    ],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [
         "almaFintech.parsers.JSONParser",
         "rest_framework.parsers.FormParser",
@@ -274,6 +273,8 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "almaFintech",
     "VERSION": "1.0.0",
+    "CONTACT": {"name": "almaFintech"},
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
     "DESCRIPTION": (BASE_DIR / "almaFintech" / "api.md").read_text(),
     "TAGS": [
         {"name": "login", "description": "Tokens."},
@@ -297,6 +298,8 @@ SPECTACULAR_SETTINGS = {
     ],
     # Everything that the pages of the documentation load comes from this server.
     "SWAGGER_UI_DIST": "SIDECAR",
+    # The token that somebody has pasted survives a reload of the page.
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": True},
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }

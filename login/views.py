@@ -10,6 +10,7 @@ from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.idempotency import CreatedOnce
 from accounts.models import Account
 from accounts.permissions import acting_user
 from accounts.serializers import AccountSerializer
@@ -19,11 +20,12 @@ from audit import trail
 from audit.views import AuditedModelViewSet, AuditedViewSet
 from login.filters import UserFilter
 from login.models import Profile, ProfileQuerySet
-from login.schema import document_profiles
+from login.schema import document_profiles, document_users
 from login.serializers import AccountIdSerializer, ProfileSerializer, UserSerializer
 
 
-class UserViewSet(QueryMixin, AuditedModelViewSet):
+@document_users
+class UserViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     """Users, for staff. Passwords are write only; leaving one out of an edit keeps it."""
 
     queryset = User.objects.all()
