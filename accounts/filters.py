@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from accounts.currencies import currencies_in_use, currency_choices
 from accounts.models import Account, Transfer, TransferQuerySet
-from accounts.serializers import WholeNumberField
+from accounts.serializers import MicroUnitsField, MomentField, WholeNumberField
 from almaFintech.filters import ApiFilter, text
 
 
@@ -37,13 +37,13 @@ class MoneyFilter(filters.FilterSet):
     balance_min = ApiFilter(
         "balance",
         "gte",
-        read_by=WholeNumberField(help_text="In micro units, included."),
+        read_by=MicroUnitsField(help_text="In micro units, included."),
         example=1_000_000,
     )
     balance_max = ApiFilter(
         "balance",
         "lte",
-        read_by=WholeNumberField(help_text="In micro units, included."),
+        read_by=MicroUnitsField(help_text="In micro units, included."),
         example=5_000_000,
     )
 
@@ -66,18 +66,22 @@ class AccountFilter(MoneyFilter):
 class TransferFilter(MoneyFilter):
     """The period is from `date_from`, included, to `date_to`, not included."""
 
-    cancelled = ApiFilter(read_by=serializers.BooleanField(), example=False)
-    reference = ApiFilter(read_by=text(140), method="of_reference", example="rent")
+    cancelled = ApiFilter(
+        read_by=serializers.BooleanField(help_text="Whether they were given back."), example=False
+    )
+    reference = ApiFilter(
+        read_by=text(140, help_text="The whole reference."), method="of_reference", example="rent"
+    )
     date_from = ApiFilter(
         "date",
         "gte",
-        read_by=serializers.DateTimeField(help_text="Included."),
+        read_by=MomentField(help_text="Included."),
         example="2026-05-01T00:00:00Z",
     )
     date_to = ApiFilter(
         "date",
         "lt",
-        read_by=serializers.DateTimeField(help_text="Not included."),
+        read_by=MomentField(help_text="Not included."),
         example="2026-06-01T00:00:00Z",
     )
     # The last ones, because what they know of the transfers is forgotten by another filter.
@@ -86,8 +90,16 @@ class TransferFilter(MoneyFilter):
         method="of_account",
         example=1,
     )
-    origin = ApiFilter(read_by=WholeNumberField(), method="of_origin", example=1)
-    destination = ApiFilter(read_by=WholeNumberField(), method="of_destination", example=2)
+    origin = ApiFilter(
+        read_by=WholeNumberField(help_text="The id of the account that paid."),
+        method="of_origin",
+        example=1,
+    )
+    destination = ApiFilter(
+        read_by=WholeNumberField(help_text="The id of the account that received."),
+        method="of_destination",
+        example=2,
+    )
 
     class Meta:
         model = Transfer

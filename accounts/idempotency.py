@@ -9,14 +9,17 @@ draft-ietf-httpapi-idempotency-key-header.
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError
-from rest_framework import status
+from django.urls import reverse
+from rest_framework import mixins, status
+from rest_framework.fields import empty
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer, ValidationError
 
 from accounts.models import IdempotencyKey
 from accounts.permissions import acting_user
@@ -26,6 +29,8 @@ from almaFintech.transactions import is_lock_timeout, retried
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 KEY = r"[\x21-\x7e]{1,255}"
+# The headers of an answer that are kept with it.
+KEPT = ("Location", "ETag")
 
 
 class MalformedKey(Refusal):
@@ -90,42 +95,88 @@ def claimed(user: User, key: str, fingerprint: str) -> IdempotencyKey:
     return claim
 
 
-def keep(claim: IdempotencyKey, status: int, body: Any) -> None:
+def keep(
+    claim: IdempotencyKey, status: int, body: Any, headers: Mapping[str, str] | None = None
+) -> None:
     """Keep the answer to the request that claimed a key, in the same transaction."""
     claim.status = status
     claim.body = json.dumps(body)
-    claim.save(update_fields=["status", "body"])
+    claim.headers = dict(headers or {})
+    claim.save(update_fields=["status", "body", "headers"])
 
 
 def fingerprint_of(method: str, path: str, data: Any) -> str:
-    """SHA-256 of what was asked: method, path and the meaning of the body, not its spelling."""
+    """SHA-256 of what was asked: method, path, and what was understood of the body."""
     body = json.dumps(data, sort_keys=True, default=str)
     return hashlib.sha256("\n".join([method, path, body]).encode()).hexdigest()
 
 
-def once(request: Request, answer: Callable[[], Response]) -> Response:
-    """Return the response of `answer`, called at most once for each key of a user.
+def understood(serializer: Serializer[Any]) -> Any:
+    """The body of a request as its fields read it, before anything is looked up.
 
-    Without the header `answer` is just called. What it raises is raised, and leaves the key
-    free. Raises MalformedKey, KeyReused or KeyInFlight.
+    5, 5.0, "5" and the field of a form are one number. A value that a field cannot read stands
+    for itself, and what no field reads is left out. So is a password, of which no quick hash
+    may be stored.
+    """
+    data = serializer.initial_data
+    if not isinstance(data, Mapping):
+        return data
+    found = {}
+    for name, field in serializer.fields.items():
+        if field.read_only or field.style.get("input_type") == "password":
+            continue
+        sent = field.get_value(data)
+        if sent is empty:
+            continue
+        try:
+            found[name] = None if sent is None else field.to_internal_value(sent)
+        except ValidationError:
+            found[name] = sent
+    return found
+
+
+def once(
+    request: Request, serializer: Serializer[Any], answer: Callable[[Request], Response]
+) -> Response:
+    """Return the response of `answer` to `request`, called at most once for each key of a user.
+
+    serializer: one that has the body and that nobody has asked yet whether it is valid; it
+    decides which requests are the same. What `answer` does is one transaction, with a key or
+    without. What it raises is raised, and leaves the key free. Raises MalformedKey, KeyReused or
+    KeyInFlight.
     """
     key = request.headers.get(HEADER)
     if key is None:
-        return answer()
+        return retried(answer)(request)
     if not re.fullmatch(KEY, key):
         raise MalformedKey
     user = acting_user(request)
-    asked = fingerprint_of(request.method or "", request.path, request.data)
+    asked = fingerprint_of(request.method or "", request.path, understood(serializer))
 
     @retried
     def first() -> Response:
         claim = claimed(user, key, asked)
-        response = answer()
-        keep(claim, response.status_code, response.data)
+        response = answer(request)
+        headers = {name: response[name] for name in KEPT if name in response}
+        keep(claim, response.status_code, response.data, headers)
         return response
 
     try:
         return first()
     except KeyTaken as taken:
         kept = taken.answer()
-    return Response(json.loads(kept.body), kept.status, headers={REPLAYED: "true"})
+    headers = {**(kept.headers or {}), REPLAYED: "true"}
+    return Response(json.loads(kept.body), kept.status, headers=headers)
+
+
+class CreatedOnce(mixins.CreateModelMixin):
+    """Creates at most one row for each key of a user, and answers where it is."""
+
+    basename: str
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        view: Any = self
+        return once(request, view.get_serializer(data=request.data), super().create)
+
+    def get_success_headers(self, data: Any) -> dict[str, str]:
+        return {"Location": reverse(f"{self.basename}-detail", args=[data["id"]])}

@@ -502,6 +502,8 @@ class IdempotencyKey(models.Model):
             because some databases take "A" and "a" for the same text.
         fingerprint: SHA-256 of the request.
         status, body: the answer; null and empty only inside the transaction that makes it.
+        headers: those of its headers that are kept, by name; null where an earlier release
+            has written the row.
         created: when, which decides when it expires.
     """
 
@@ -511,6 +513,7 @@ class IdempotencyKey(models.Model):
     fingerprint = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True)
     body = models.TextField(default="")
+    headers = models.JSONField(null=True)
     created = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:

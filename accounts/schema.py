@@ -22,7 +22,7 @@ from accounts.serializers import (
     TransferSerializer,
     WholeNumberField,
 )
-from accounts.versions import PreconditionFailed
+from accounts.versions import IfMatchMalformed, PreconditionFailed
 from almaFintech.schema import JSON, MOMENT, WHOLE_NUMBER, operation, reference_to
 
 SENT = {"origin": 1, "destination": 2, "balance": 1_250_000, "reference": "rent"}
@@ -75,9 +75,8 @@ IF_MATCH = OpenApiParameter(
     "If-Match",
     {"type": "string", "pattern": r'^(\*|"[0-9]{1,19}")$'},
     OpenApiParameter.HEADER,
-    description="The `ETag` with which the account was read: when anything has happened on it "
-    "since, the request is refused.",
-    examples=[OpenApiExample("A version", value='"2"')],
+    description="The `ETag` with which the account was read, with its quotes: if anything has "
+    'happened on the account since, the request is refused. For example `"2"`.',
 )
 ANY_CURRENCY = {"type": "string", "pattern": "^[A-Z]{3}$"}
 RULES_OF_TRANSFERS = (
@@ -88,54 +87,74 @@ RULES_OF_TRANSFERS = (
     ledger.BalanceOverflow,
 )
 RULES_OF_KEYS = (MalformedKey, KeyReused, KeyInFlight)
-RULES_OF_EDITS = (ledger.CurrencyFixed, PreconditionFailed)
+RULES_OF_EDITS = (ledger.CurrencyFixed, IfMatchMalformed, PreconditionFailed)
 
 
 def moment(name: str, description: str) -> OpenApiParameter:
-    examples = [OpenApiExample("A moment", value="2026-05-01T12:00:00Z")]
-    examples += [OpenApiExample("A date", value="2026-05-01")]
-    return OpenApiParameter(name, MOMENT, description=description, examples=examples)
+    shown = "For example `2026-05-01T12:00:00Z` or `2026-05-01`."
+    return OpenApiParameter(name, MOMENT, description=f"{description} {shown}")
 
 
 class AccountAtSerializer(AccountSerializer):
     """An account, and the moment of the balance where one was asked for."""
 
-    at = serializers.DateTimeField(read_only=True, required=False)
+    at = serializers.DateTimeField(
+        read_only=True, required=False, help_text="The moment of the balance, if one was asked for."
+    )
 
     class Meta:
         model = Account
         fields = (*AccountSerializer.Meta.fields, "at")
+        extra_kwargs = AccountSerializer.Meta.extra_kwargs
         sometimes = ("at",)
 
 
 class StatementLineSerializer(serializers.Serializer[Any]):
-    seq = WholeNumberField()
-    date = serializers.DateTimeField()
-    kind = serializers.ChoiceField(Entry.Kind.choices)
-    transfer = WholeNumberField(allow_null=True)
-    counterparty = WholeNumberField(allow_null=True)
-    reference = serializers.CharField()
-    amount = serializers.IntegerField(
-        min_value=-ledger.MAX_MICRO_UNITS, max_value=ledger.MAX_MICRO_UNITS
+    """One change of the balance."""
+
+    seq = WholeNumberField(help_text="1, 2, 3 ... within the account.")
+    date = serializers.DateTimeField(help_text="When the balance changed.")
+    kind = serializers.ChoiceField(Entry.Kind.choices, help_text="What changed the balance.")
+    transfer = WholeNumberField(
+        allow_null=True, help_text="Id of the transfer that was booked or cancelled."
     )
-    balance_after = WholeNumberField()
+    counterparty = WholeNumberField(
+        allow_null=True, help_text="Id of the other account of that transfer."
+    )
+    reference = serializers.CharField(
+        help_text="The reference of that transfer, or the reason of an edit."
+    )
+    amount = serializers.IntegerField(
+        min_value=-ledger.MAX_MICRO_UNITS,
+        max_value=ledger.MAX_MICRO_UNITS,
+        help_text="Change in micro units, negative when money went out.",
+    )
+    balance_after = WholeNumberField(help_text="Balance after the change, in micro units.")
 
 
 class StatementSerializer(serializers.Serializer[Any]):
-    account = WholeNumberField()
-    currency = serializers.CharField()
-    to = serializers.DateTimeField()
-    opening_balance = WholeNumberField()
-    closing_balance = WholeNumberField()
-    entries = StatementLineSerializer(many=True)
+    """What happened on an account in a period."""
+
+    account = WholeNumberField(help_text="Id of the account.")
+    currency = serializers.CharField(help_text="ISO 4217 code at the end of the period.")
+    to = serializers.DateTimeField(help_text="End of the period, not included.")
+    opening_balance = WholeNumberField(help_text="Balance before the period, in micro units.")
+    closing_balance = WholeNumberField(help_text="Balance at its end, in micro units.")
+    entries = StatementLineSerializer(
+        many=True, help_text="One page of the changes of the balance, oldest first."
+    )
 
     def get_fields(self) -> dict[str, Any]:
         # "from" is a word of Python's.
-        return {**super().get_fields(), "from": serializers.DateTimeField(allow_null=True)}
+        start = serializers.DateTimeField(
+            allow_null=True, help_text="Start of the period, included; null: the opening."
+        )
+        return {**super().get_fields(), "from": start}
 
 
 class WholeNumber(OpenApiSerializerFieldExtension):
     target_class = WholeNumberField
+    match_subclasses = True
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
         return {**WHOLE_NUMBER, "minimum": self.target.min_value}
@@ -191,10 +210,39 @@ extend_schema_serializer(
 )(TransferSerializer)
 
 document_accounts = extend_schema_view(
-    create=operation(headers=VERSION),
-    update=operation(refusals=RULES_OF_EDITS, parameters=[IF_MATCH], headers=VERSION),
-    partial_update=operation(refusals=RULES_OF_EDITS, parameters=[IF_MATCH], headers=VERSION),
-    destroy=operation(refusals=[PreconditionFailed], parameters=[IF_MATCH]),
+    list=operation(
+        description="The accounts that this user may see: for staff all, else those in the "
+        "user's profile. By id unless `ordering` says otherwise."
+    ),
+    create=operation(
+        description="Open an account, with money if `balance` says so. With an `Idempotency-Key` "
+        "the request may be repeated: one account is opened.",
+        idempotent=True,
+        refusals=RULES_OF_KEYS,
+        headers=VERSION,
+    ),
+    update=operation(
+        description="Edit an account. `balance` becomes what is sent, and stays if it is left "
+        "out; `currency` is fixed once the account has transfers. With `If-Match` the edit is "
+        "refused if anything has happened on the account since it was read.",
+        refusals=RULES_OF_EDITS,
+        parameters=[IF_MATCH],
+        headers=VERSION,
+    ),
+    partial_update=operation(
+        description="Edit those fields of an account that are sent. With `If-Match` the edit is "
+        "refused if anything has happened on the account since it was read.",
+        refusals=RULES_OF_EDITS,
+        parameters=[IF_MATCH],
+        headers=VERSION,
+    ),
+    destroy=operation(
+        description="Close an account. Its transfers and entries stay, and staff can still read "
+        "its statement. With `If-Match` this is refused if anything has happened on the account "
+        "since it was read.",
+        refusals=[IfMatchMalformed, PreconditionFailed],
+        parameters=[IF_MATCH],
+    ),
     retrieve=operation(
         headers=VERSION,
         responses=AccountAtSerializer,
@@ -221,8 +269,8 @@ document_accounts = extend_schema_view(
             OpenApiParameter(
                 "format",
                 {"type": "string", "enum": ["json", "csv"], "default": "json"},
-                description="JSON comes in pages, CSV as a whole: without `limit` and `cursor`.",
-                examples=[OpenApiExample("CSV", value="csv")],
+                description="JSON comes in pages, CSV as a whole: without `limit` and `cursor`. "
+                "For example `csv`.",
             ),
         ],
         examples=[
@@ -233,7 +281,17 @@ document_accounts = extend_schema_view(
 )
 
 document_transfers = extend_schema_view(
+    list=operation(
+        description="The transfers that this user may see, newest first: for staff all, else "
+        "those from or to an account in the user's profile. With `ordering=date` the list is "
+        "oldest first, and ends before the first transfer that may still be joined by an earlier "
+        "one: read its last page again to go on."
+    ),
+    retrieve=operation(description="One transfer."),
     create=operation(
+        description="Send `balance` micro units from `origin` to `destination`, two accounts of "
+        "one currency. With an `Idempotency-Key` the request may be repeated: the money moves "
+        "once.",
         idempotent=True,
         refusals=(*RULES_OF_TRANSFERS, *RULES_OF_KEYS),
     ),
@@ -252,6 +310,7 @@ document_transfers = extend_schema_view(
     destroy=operation(
         "cancelTransfer",
         "Give a transfer back",
+        description="Give the money of a transfer back. The transfer stays, marked as cancelled.",
         refusals=(
             ledger.AlreadyCancelled,
             ledger.AccountMissing,

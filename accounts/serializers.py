@@ -34,8 +34,43 @@ class WholeNumberField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+class MicroUnitsField(WholeNumberField):
+    """An amount. Whoever sends whole units with a point is told the micro units."""
+
+    default_error_messages = {
+        "units": "Whole micro units are required: {units} is {micro_units}.",
+    }
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, (str, float)):
+            match = re.fullmatch(r"([0-9]{1,12})\.([0-9]{1,6})", str(data))
+            if match and not (isinstance(data, float) and data.is_integer()):
+                self.fail("units", units=data, micro_units=int(match[1] + match[2].ljust(6, "0")))
+        return super().to_internal_value(data)
+
+
+class MomentField(serializers.DateTimeField):
+    """An ISO 8601 moment, or a date, which is its midnight in UTC; nothing else of ISO 8601."""
+
+    default_error_messages = {
+        "invalid": "Datetime has wrong format. Use one of these formats instead: "
+        "YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z], YYYY-MM-DD.",
+    }
+    FORM = re.compile(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+        r"(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
+    )
+
+    def to_internal_value(self, value: Any) -> datetime:
+        if not (isinstance(value, str) and self.FORM.fullmatch(value)):
+            self.fail("invalid")
+        return super().to_internal_value(value)
+
+
 class AccountSerializer(serializers.ModelSerializer[Account]):
-    balance = WholeNumberField(required=False)
+    balance = MicroUnitsField(
+        required=False, help_text="Micro units of the currency: 1250000 is 1.25 units."
+    )
     reason = serializers.CharField(
         max_length=140,
         allow_blank=True,
@@ -47,6 +82,12 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
     class Meta:
         model = Account
         fields = ("id", "currency", "balance", "reason")
+        extra_kwargs = {
+            "id": {"help_text": "Number of the account."},
+            "currency": {
+                "help_text": "ISO 4217 code, which is fixed once the account has transfers."
+            },
+        }
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         fields = super().get_fields()
@@ -83,9 +124,17 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
 class TransferSerializer(serializers.ModelSerializer[Transfer]):
     # Plain numbers: the ledger says under its lock whether such accounts exist, so looking
     # them up beforehand would cost two statements and prove nothing.
-    origin = WholeNumberField(source="origin_id")
-    destination = WholeNumberField(source="destination_id")
-    balance = WholeNumberField(min_value=1)
+    origin = WholeNumberField(
+        source="origin_id", help_text="Id of the account that pays; null once that is closed."
+    )
+    destination = WholeNumberField(
+        source="destination_id",
+        help_text="Id of the account that receives; null once that is closed.",
+    )
+    balance = MicroUnitsField(
+        min_value=1,
+        help_text="The amount, in micro units of the currency: 1250000 is 1.25 units.",
+    )
 
     class Meta:
         model = Transfer
@@ -111,6 +160,16 @@ class TransferSerializer(serializers.ModelSerializer[Transfer]):
             "cancelled_by",
             "cancelled_at",
         )
+        extra_kwargs = {
+            "id": {"help_text": "Number of the transfer."},
+            "date": {"help_text": "When it was booked."},
+            "currency": {"help_text": "ISO 4217 code of both accounts."},
+            "cancelled": {"help_text": "Whether the money was given back."},
+            "reference": {"help_text": "The sender's own words, such as what it is for."},
+            "created_by": {"help_text": "Id of the user who sent it; null if none is known."},
+            "cancelled_by": {"help_text": "Id of the user who gave it back."},
+            "cancelled_at": {"help_text": "When it was given back."},
+        }
 
 
 def moments(request: Request, *names: str) -> list[datetime | None]:
@@ -122,7 +181,7 @@ def moments(request: Request, *names: str) -> list[datetime | None]:
     for name in names:
         text = request.query_params.get(name)
         try:
-            moment = None if text is None else serializers.DateTimeField().run_validation(text)
+            moment = None if text is None else MomentField().run_validation(text)
         except serializers.ValidationError as error:
             raise serializers.ValidationError({name: error.detail}) from error
         if moment and any(earlier and earlier > moment for earlier in found):
@@ -134,7 +193,12 @@ def moments(request: Request, *names: str) -> list[datetime | None]:
 class BatchSerializer(serializers.Serializer[Any]):
     """A body with the list of transfers to book together."""
 
-    transfers = TransferSerializer(many=True, min_length=1, max_length=1000)  # type: ignore[call-arg]
+    transfers = TransferSerializer(  # type: ignore[call-arg]
+        many=True,
+        min_length=1,
+        max_length=1000,
+        help_text="The transfers, booked in this order; an earlier one may fund a later one.",
+    )
 
 
 class BatchMalformed(Refusal):

@@ -4,11 +4,20 @@ A client that reads a balance, reckons, and writes the result would undo the tra
 in between. With `If-Match` it says which state of the account it has read.
 """
 
-from django.utils.http import parse_etags
+import re
+
 from rest_framework import status
 
 from accounts.models import Account
 from almaFintech.errors import Refusal
+
+# Weak tags never match here (RFC 9110, section 8.8.3.2), so they are a mistake like missing quotes.
+CONDITION = re.compile(r'\*|"[^"]*"([ \t]*,[ \t]*"[^"]*")*')
+
+
+class IfMatchMalformed(Refusal):
+    code = "if_match_malformed"
+    default_message = 'If-Match must be an ETag as it was answered, with its quotes, such as "3"'
 
 
 class PreconditionFailed(Refusal):
@@ -23,6 +32,13 @@ def version_of(account: Account) -> str:
 
 
 def require_match(account: Account, condition: str | None) -> None:
-    """Raise PreconditionFailed when an If-Match header names other versions of a locked account."""
-    if condition is not None and {"*", version_of(account)}.isdisjoint(parse_etags(condition)):
+    """Compare an If-Match header with the version of a locked account; None is no condition.
+
+    Raises IfMatchMalformed, or PreconditionFailed when the header names other versions.
+    """
+    if condition is None:
+        return
+    if not CONDITION.fullmatch(condition.strip(" \t")):
+        raise IfMatchMalformed
+    if {"*", version_of(account)}.isdisjoint(re.findall(r'\*|"[^"]*"', condition)):
         raise PreconditionFailed

@@ -1,10 +1,10 @@
 """The endpoints of accounts and transfers. Their docstrings are the API's documentation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
+from django.http import Http404, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
@@ -12,13 +12,14 @@ from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
+from rest_framework.serializers import BaseSerializer, ValidationError
 from rest_framework.utils.urls import replace_query_param
 
 from accounts import ledger
 from accounts.filters import AccountFilter, TransferFilter
-from accounts.idempotency import once
-from accounts.models import Account, AccountQuerySet, Entry, Transfer
+from accounts.idempotency import CreatedOnce, once
+from accounts.limits import revealing_little
+from accounts.models import Account, AccountQuerySet, Entry, Transfer, TransferQuerySet
 from accounts.permissions import (
     AccountPermissions,
     ForeignOrigin,
@@ -31,10 +32,12 @@ from accounts.serializers import (
     BatchMalformed,
     BatchSerializer,
     TransferSerializer,
+    WholeNumberField,
     moments,
 )
 from accounts.statements import CSVRenderer, Statement
 from accounts.versions import require_match, version_of
+from accounts.watermark import settled
 from almaFintech.filters import QueryMixin
 from almaFintech.pagination import KeysetPagination
 from almaFintech.transactions import retried
@@ -42,11 +45,32 @@ from audit import trail
 from audit.views import AuditedModelViewSet
 
 NEWEST_FIRST = "-date"
+OLDEST_FIRST = "date"
 BY_DATE = {"date": ("date", "id")}
 
 
+def listed(request: Request) -> TransferQuerySet:
+    """The transfers that a list is made of: of one by date, oldest first, the settled ones."""
+    transfers = Transfer.objects.all()
+    asked = request.query_params.get(KeysetPagination.ordering_query_param)
+    return settled(transfers) if asked == OLDEST_FIRST else transfers
+
+
+def closed_account(id: str) -> Account | None:
+    """The account that the entries with this number are of; None if there are none."""
+    try:
+        number = WholeNumberField().run_validation(id)
+    except ValidationError:
+        # Beyond the column, which not every database compares with such a number.
+        return None
+    last = Entry.objects.filter(account=number).latest_state()
+    if last is None:
+        return None
+    return Account(pk=number, currency=last.currency, last_date=last.date)
+
+
 @document_accounts
-class AccountViewSet(QueryMixin, AuditedModelViewSet):
+class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     """Accounts: staff sees and edits all, a user sees those in the own profile.
 
     `balance` is in micro units of `currency`. With `If-Match`, an edit or a deletion is refused
@@ -57,12 +81,12 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
     orderings = {"id": ("id",), "balance": ("balance", "id")}
     parameters = {"retrieve": ("at",), "statement": ("from", "to", "limit", "cursor")}
 
+    # The ETag of what was just written.
+    version: str
+
     serializer_class = AccountSerializer
     lookup_field = "id"
     permission_classes = (IsAuthenticated, AccountPermissions)
-
-    # The ETag of the answer.
-    version: str | None = None
 
     def get_queryset(self) -> AccountQuerySet:
         return Account.objects.visible_to(self.request.user)
@@ -73,18 +97,30 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
             require_match(account, self.request.headers.get("If-Match"))
         return account
 
+    def get_account_or_history(self) -> Account:
+        """The account; for staff also one that was closed, as its entries remember it."""
+        try:
+            return self.get_object()
+        except Http404:
+            closed = closed_account(self.kwargs["id"]) if self.request.user.is_staff else None
+            if closed is None:
+                raise
+            return closed
+
     def perform_create(self, serializer: BaseSerializer[Account]) -> None:
         super().perform_create(serializer)
         self.version = version_of(cast(Account, serializer.instance))
+
+    def get_success_headers(self, data: Any) -> dict[str, str]:
+        return super().get_success_headers(data) | {"ETag": self.version}
 
     def perform_update(self, serializer: BaseSerializer[Account]) -> None:
         super().perform_update(serializer)
         self.version = version_of(cast(Account, serializer.instance))
 
-    def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
-        response = super().finalize_response(*args, **kwargs)
-        if self.version is not None and status.is_success(response.status_code):
-            response["ETag"] = self.version
+    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        response = super().update(request, *args, **kwargs)
+        response["ETag"] = self.version
         return response
 
     def authorship(self) -> dict[str, Any]:
@@ -100,22 +136,23 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
     def transfers(self, request: Request, id: str) -> Response:
         """The transfers from and to this account, newest first."""
         account = self.get_object()
-        transfers: Any = self.filter_queryset(Transfer.objects.all())  # type: ignore[arg-type]
+        transfers: Any = self.filter_queryset(listed(request))  # type: ignore[arg-type]
         return self.paginated(transfers.touching([account.pk]))
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """One account; with `?at=`, an ISO 8601 moment, the balance that it had then."""
-        account = self.get_object()
-        data = self.get_serializer(account).data
+        """One account; with `?at=`, an ISO 8601 moment, the balance that it had then.
+
+        With `?at=` staff reads closed accounts, too.
+        """
         [at] = moments(request, "at")
+        account = self.get_account_or_history() if at else self.get_object()
+        data = self.get_serializer(account).data
         if not at:
-            self.version = version_of(account)
-        else:
-            state = Entry.objects.filter(account=account.pk, date__lte=at).latest_state()
-            # Before its opening there was nothing, in whatever currency.
-            then = {"currency": state.currency, "balance": state.balance_after} if state else {}
-            data |= {"balance": 0, **then, "at": at}
-        return Response(data)
+            return Response(data, headers={"ETag": version_of(account)})
+        state = Entry.objects.filter(account=account.pk, date__lte=at).latest_state()
+        # Before its opening there was nothing, in whatever currency.
+        then = {"currency": state.currency, "balance": state.balance_after} if state else {}
+        return Response({**data, "balance": 0, **then, "at": at})
 
     @action(
         detail=True,
@@ -128,10 +165,11 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
 
         Both are ISO 8601 moments; a date alone is its midnight in UTC. The balances are those
         of the whole period, whatever the page. As CSV (`?format=csv` or `Accept: text/csv`)
-        the entries come in one stream, with a line of totals.
+        the entries come in one stream, with a line of totals. Staff reads the statements of
+        closed accounts, too.
         """
         start, end = moments(request, "from", "to")
-        statement = Statement(self.get_object(), start, end)
+        statement = Statement(self.get_account_or_history(), start, end)
         if request.accepted_renderer.format == "csv":
             name = f"statement-{statement.account.pk}.csv"
             return StreamingHttpResponse(
@@ -161,7 +199,7 @@ class AccountViewSet(QueryMixin, AuditedModelViewSet):
 @document_transfers
 class TransferViewSet(
     QueryMixin,
-    mixins.CreateModelMixin,
+    CreatedOnce,
     mixins.RetrieveModelMixin,
     mixins.DestroyModelMixin,
     viewsets.GenericViewSet[Transfer],
@@ -187,17 +225,15 @@ class TransferViewSet(
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """The transfers of the user's accounts, for staff all, newest first."""
         # Whose they are comes last: the branches by which they are read are those of a user.
-        transfers: Any = self.filter_queryset(Transfer.objects.all())
+        transfers: Any = self.filter_queryset(listed(request))
         page = self.paginate_queryset(transfers.visible_to(request.user))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return self.book(lambda: super(TransferViewSet, self).create(request))
-
     def perform_create(self, serializer: BaseSerializer[Transfer]) -> None:
-        self.check_origins([serializer.validated_data])
         user = acting_user(self.request)
-        trail.booked(user, [serializer.save(created_by=user)])
+        self.check_origins([serializer.validated_data])
+        with revealing_little(user):
+            trail.booked(user, [serializer.save(created_by=user)])
 
     @retried
     def perform_destroy(self, instance: Transfer) -> None:
@@ -213,22 +249,18 @@ class TransferViewSet(
         An earlier one may fund a later one. A refusal names the `index`, counted from 0, of the
         first transfer that was refused.
         """
-        return self.book(lambda: self.create_batch(request))
-
-    def book(self, work: Callable[[], Response]) -> Response:
-        # The transfers of staff and their records are committed together, and run again together.
-        return once(self.request, retried(work) if self.request.user.is_staff else work)
+        return once(request, BatchSerializer(data=request.data), self.create_batch)
 
     def create_batch(self, request: Request) -> Response:
         serializer = BatchSerializer(data=request.data)
         if not serializer.is_valid():
             raise BatchMalformed.of(serializer.errors)
         items = serializer.validated_data["transfers"]
+        user = acting_user(request)
         try:
             self.check_origins(items)
-            booked = ledger.post(
-                Transfer(**item, created_by=acting_user(request)) for item in items
-            )
+            with revealing_little(user):
+                booked = ledger.post(Transfer(**item, created_by=user) for item in items)
         except (ForeignOrigin, ledger.LedgerRefusal) as refusal:
             refusal.details = {"index": refusal.index}
             raise

@@ -177,10 +177,8 @@ def the_ledger_has_a_key_of_its_own(
 def rates_can_be_read(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     errors: list[CheckMessage] = []
     for name in (
-        "LOGIN_RATE_PER_ADDRESS",
-        "LOGIN_RATE_PER_USERNAME",
-        "LOGIN_RATE_PER_USER",
-        "USER_RATE",
+        *("LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "LOGIN_RATE_PER_USER"),
+        *("USER_RATE", "REFUSED_TRANSFERS_RATE"),
     ):
         try:
             Rate.parse(getattr(settings, name))

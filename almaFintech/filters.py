@@ -55,9 +55,9 @@ class ApiFilter(filters.Filter):
         self.example = example
 
 
-def text(max_length: int) -> serializers.CharField:
+def text(max_length: int, **options: Any) -> serializers.CharField:
     """Reads a text as it stands: it is compared as a whole."""
-    return serializers.CharField(max_length=max_length, trim_whitespace=False)
+    return serializers.CharField(max_length=max_length, trim_whitespace=False, **options)
 
 
 class FilterBackend(filters.DjangoFilterBackend):

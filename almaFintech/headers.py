@@ -76,18 +76,16 @@ class HeadersMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        if not has_scripts_inside(request, response):
+        if not has_scripts_inside(response):
             response.headers.setdefault("Content-Security-Policy", policy_of(request.path))
         response.headers.setdefault("Permissions-Policy", PERMISSIONS)
         return response
 
 
-def has_scripts_inside(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Tell the pages for developers: those on which DEBUG shows an error, and DRF's own."""
+def has_scripts_inside(response: HttpResponseBase) -> bool:
+    """Tell the pages on which DEBUG shows an error to developers."""
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
-    is_for_developers = response.status_code in (404, 500) or request.path.startswith("/api/")
-    is_docs = request.path.startswith(("/api/docs/", "/api/redoc/"))
-    return settings.DEBUG and is_page and is_for_developers and not is_docs
+    return settings.DEBUG and is_page and response.status_code in (404, 500)
 
 
 def policy_of(path: str) -> str:

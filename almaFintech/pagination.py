@@ -154,7 +154,7 @@ class KeysetPagination(CursorPagination):
             "name": self.page_size_query_param,
             "in": "query",
             "description": f"Rows of a page; more than {self.max_page_size} are "
-            f"{self.max_page_size}.",
+            f"{self.max_page_size}. For example `10`.",
             "schema": {
                 "type": "integer",
                 "format": "int64",
@@ -162,26 +162,25 @@ class KeysetPagination(CursorPagination):
                 "maximum": 10**18 - 1,
                 "default": self.page_size,
             },
-            "example": 10,
         }
         cursor = {
             "name": self.cursor_query_param,
             "in": "query",
-            "description": "Where a page starts, to be taken from a `Link` header.",
+            "description": "Where a page starts, to be taken from a `Link` header. For example "
+            f"`{self.example_cursor(view)}`.",
             "schema": {"type": "string"},
-            "example": self.example_cursor(view),
         }
         ordering = {
             "name": self.ordering_query_param,
             "in": "query",
-            "description": "By what the rows are ordered; a minus turns it round.",
+            "description": "By what the rows are ordered; a minus turns it round. For example "
+            # The one that the example of a cursor belongs to.
+            f"`{getattr(view, 'ordering', self.ordering)}`.",
             "schema": {
                 "type": "string",
                 "enum": self._known_orderings(view),
                 "default": getattr(view, "ordering", self.ordering),
             },
-            # The one that the example of a cursor belongs to.
-            "example": getattr(view, "ordering", self.ordering),
         }
         return [cursor, limit, ordering]
 

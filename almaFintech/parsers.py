@@ -8,6 +8,10 @@ from rest_framework import parsers
 from rest_framework.exceptions import ParseError
 from rest_framework.utils import json
 
+# Deeper than any body of this API, and shallow enough for whatever walks through it later.
+MAX_DEPTH = 50
+TOO_DEEP = "JSON parse error - nested too deeply"
+
 
 class JSONParser(parsers.JSONParser):
     """Reads JSON that all of its readers understand alike."""
@@ -20,16 +24,28 @@ class JSONParser(parsers.JSONParser):
     ) -> Any:
         encoding = (parser_context or {}).get("encoding") or settings.DEFAULT_CHARSET
         try:
-            return json.loads(
+            body = json.loads(
                 stream.read().decode(encoding),
                 parse_constant=json.strict_constant,
                 parse_int=whole_number,
                 object_pairs_hook=without_repetitions,
             )
         except RecursionError as error:
-            raise ParseError("JSON parse error - nested too deeply") from error
+            raise ParseError(TOO_DEEP) from error
         except ValueError as error:
             raise ParseError(f"JSON parse error - {error}") from error
+        if is_deeper(body, MAX_DEPTH):
+            raise ParseError(TOO_DEEP)
+        return body
+
+
+def is_deeper(body: Any, levels: int) -> bool:
+    """Tell whether arrays and objects are nested in more than so many levels."""
+    layer = [body] if isinstance(body, (dict, list)) else []
+    for _ in range(levels):
+        inside = (each.values() if isinstance(each, dict) else each for each in layer)
+        layer = [child for each in inside for child in each if isinstance(child, (dict, list))]
+    return bool(layer)
 
 
 def whole_number(digits: str) -> int:

@@ -7,6 +7,8 @@ from rest_framework import routers
 
 from almaFintech.views import ApiRoot
 
+OTHER_ENTRY_POINTS = ("me", "login", "refresh", "logout", "schema", "docs", "redoc")
+
 
 class Router(routers.DefaultRouter):
     """A DefaultRouter on which POST to a resource edits it, as PUT does, and ids are digits.
@@ -31,6 +33,6 @@ class Router(routers.DefaultRouter):
 
     def get_api_root_view(self, api_urls: Any = None) -> Callable[..., Any]:
         view: Any = super().get_api_root_view(api_urls)
-        # The one entry point that is no collection.
-        view.initkwargs["api_root_dict"]["me"] = "me"
+        # The entry points that are no collections.
+        view.initkwargs["api_root_dict"] |= {name: name for name in OTHER_ENTRY_POINTS}
         return view

@@ -143,6 +143,12 @@ REPLAYED = {
     "schema": {"type": "string", "enum": ["true"]},
     "example": "true",
 }
+LOCATION = {
+    "description": "The path of what was created.",
+    "required": True,
+    "schema": {"type": "string", "format": "uri-reference"},
+    "example": "/api/accounts/1/",
+}
 HEADERS = {
     401: {"WWW-Authenticate": WWW_AUTHENTICATE},
     429: {"Retry-After": RETRY_AFTER},
@@ -153,8 +159,7 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
     OpenApiParameter.HEADER,
     description="A name for this request, new for each. With it the request may be repeated: it "
-    "is carried out once, and answered alike each time.",
-    examples=[OpenApiExample("A key", value="rent-2026-05")],
+    "is carried out once, and answered alike each time. For example `rent-2026-05`.",
 )
 
 VERBS = {
@@ -207,6 +212,9 @@ class Schema(AutoSchema):
         own_answers = operation.pop("x-answers", {})
         idempotent = operation.pop("x-idempotent", False)
         paged = operation.pop("x-paged", False) or self._is_paged()
+        if self._edits_by_post():
+            text = operation["description"]
+            operation["description"] = f"As PUT does: {text[0].lower()}{text[1:]}"
         view: Any = self.view
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "path":
@@ -223,6 +231,7 @@ class Schema(AutoSchema):
         headers = dict(operation.pop("x-headers", {}))
         headers |= {"Link": self._link()} if paged else {}
         headers |= {"Idempotent-Replayed": REPLAYED} if idempotent else {}
+        headers |= {"Location": LOCATION} if getattr(view, "action", None) == "create" else {}
         for status, success in operation["responses"].items():
             success["description"] = success["description"] or HTTPStatus(int(status)).phrase
             if headers:
@@ -239,11 +248,13 @@ class Schema(AutoSchema):
         action = getattr(self.view, "action", None)
         if noun and action in VERBS:
             # POST to a resource edits it as PUT does, and a name is given once.
-            edits_by_post = action == "update" and self.method == "POST"
-            verb = "edit" if edits_by_post else VERBS[action]
+            verb = "edit" if self._edits_by_post() else VERBS[action]
             return verb + noun.title() + ("s" if action == "list" else "")
         words = [word for part in self._tokenize_path() for word in part.split("_")]
         return METHODS[self.method] + "".join(word.title() for word in words)
+
+    def _edits_by_post(self) -> bool:
+        return getattr(self.view, "action", None) == "update" and self.method == "POST"
 
     def get_summary(self) -> str | None:
         action = getattr(self.view, "action", None)
@@ -255,7 +266,7 @@ class Schema(AutoSchema):
         words = f"{'edit' if 'update' in action else VERBS[action]} {what}"
         if action == "partial_update":
             words += " in part"
-        elif action == "update" and self.method == "POST":
+        elif self._edits_by_post():
             words += ", as PUT does"
         return words[0].upper() + words[1:]
 
@@ -374,9 +385,10 @@ def parameter(auto_schema: AutoSchema, name: str, filter: ApiFilter) -> dict[str
     elif schema.get("type") == "string":
         auto_schema._insert_field_validators(field, schema)
         refine(schema, field, "request")
-    described = {"description": field.help_text} if field.help_text else {}
-    shown = {"schema": schema, "example": filter.example}
-    return {"in": "query", "name": name, **described, **shown}
+    # Not an `example`: a page that lets one try the request would send it with every first try.
+    shown = str(filter.example).lower() if isinstance(filter.example, bool) else filter.example
+    description = f"{field.help_text} For example `{shown}`."
+    return {"in": "query", "name": name, "description": description, "schema": schema}
 
 
 WHOLE_NUMBER = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_INT64}
@@ -464,8 +476,12 @@ def add_shared_components(result: dict[str, Any], **kwargs: Any) -> dict[str, An
             "type": "object",
             "description": "What was wrong, for people, and its stable `code`, for programs.",
             "properties": {
-                "detail": {"type": "string"},
-                "code": {"type": "string", "enum": error_codes()},
+                "detail": {"type": "string", "description": "What was wrong, for people."},
+                "code": {
+                    "type": "string",
+                    "enum": error_codes(),
+                    "description": "What was wrong, for programs; a code does not change.",
+                },
                 "index": {
                     "type": "integer",
                     "minimum": 0,
@@ -504,5 +520,8 @@ class RootSchema(Schema):
 
     def get_response_serializers(self) -> Any:
         paths = {"type": "object", "additionalProperties": {"type": "string", "format": "uri"}}
-        entries = {"accounts": "http://localhost:8000/api/accounts/"}
+        entries = {
+            "accounts": "http://localhost:8000/api/accounts/",
+            "login": "http://localhost:8000/api/login/",
+        }
         return OpenApiResponse(paths, examples=[OpenApiExample("Entry points", value=entries)])

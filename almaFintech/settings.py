@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "LOGIN_RATE_PER_USERNAME": (str, "20/m"),
     "LOGIN_RATE_PER_USER": (str, "60/m"),
     "USER_RATE": (str, ""),
+    "REFUSED_TRANSFERS_RATE": (str, "20/m"),
     "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
     "DATABASE_POOL_SIZE": (positive, 10),
     "DATABASE_TIMEOUT": (up_to(86_400), 10),
@@ -82,6 +83,7 @@ CORS_EXPOSE_HEADERS = (
     "ETag",
     "Idempotent-Replayed",
     "Link",
+    "Location",
     "Retry-After",
     "WWW-Authenticate",
     "X-Request-ID",
@@ -101,6 +103,7 @@ LOGIN_RATE_PER_ADDRESS = env("LOGIN_RATE_PER_ADDRESS")
 LOGIN_RATE_PER_USERNAME = env("LOGIN_RATE_PER_USERNAME")
 LOGIN_RATE_PER_USER = env("LOGIN_RATE_PER_USER")
 USER_RATE = env("USER_RATE")
+REFUSED_TRANSFERS_RATE = env("REFUSED_TRANSFERS_RATE")
 # Whether the domain's other hosts speak HTTPS only, and whether browsers should ship that as
 # a fact, is the domain owner's to say, not this server's.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -272,11 +275,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "almaFintech.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": ["almaFintech.filters.FilterBackend"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "almaFintech.renderers.Negotiation",
-    "DEFAULT_RENDERER_CLASSES": [
-        "rest_framework.renderers.JSONRenderer",
-        # While DEBUG is on, see Negotiation.
-        "almaFintech.renderers.BrowsableAPIRenderer",
-    ],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [
         "almaFintech.parsers.JSONParser",
         "rest_framework.parsers.FormParser",
@@ -296,6 +295,8 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "TITLE": "almaFintech",
     "VERSION": __version__,
+    "CONTACT": {"name": "almaFintech"},
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
     "DESCRIPTION": (BASE_DIR / "almaFintech" / "api.md").read_text(),
     "TAGS": [
         {"name": "login", "description": "Tokens."},
@@ -319,6 +320,8 @@ SPECTACULAR_SETTINGS = {
     ],
     # Everything that the pages of the documentation load comes from this server.
     "SWAGGER_UI_DIST": "SIDECAR",
+    # The token that somebody has pasted survives a reload of the page.
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": True},
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }

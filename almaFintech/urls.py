@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
-from django.views.generic import RedirectView
+from django.views.generic import TemplateView
 
 from accounts.urls import router as accounts_router
 from almaFintech.docs import docs
@@ -18,7 +18,7 @@ router.registry.extend([*login_router.registry, *accounts_router.registry])
 api = [*login_urls, *router.urls, *docs, re_path("", no_such_path)]
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/api/")),
+    path("", TemplateView.as_view(template_name="almaFintech/home.html"), name="home"),
     path("api/", include(api)),
     path("admin/password_change/", admin.site.admin_view(own_password, cacheable=True)),
     path("admin/", admin.site.urls),

@@ -23,9 +23,12 @@ class ApiRoot(QueryMixin, APIRootView):
 def no_such_path(request: HttpRequest) -> HttpResponse:
     """Answer 404 in JSON, or send a GET that lacks the trailing slash to the path that has it.
 
-    Other methods are not sent there: clients drop the body on the way.
+    Other methods are not sent there, but told of it: clients drop the body on the way.
     """
-    reads_without_slash = request.method in ("GET", "HEAD") and request.path_info[-1:] != "/"
-    if reads_without_slash and resolve(f"{request.path_info}/").func is not no_such_path:
-        return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True))
-    return JsonResponse({"detail": "Not found.", "code": "not_found"}, status=404)
+    detail = "Not found."
+    lacks_slash = request.path_info[-1:] != "/"
+    if lacks_slash and resolve(f"{request.path_info}/").func is not no_such_path:
+        if request.method in ("GET", "HEAD"):
+            return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True))
+        detail = f"Not found. The path ends with a slash: {request.path}/"
+    return JsonResponse({"detail": detail, "code": "not_found"}, status=404)

@@ -58,8 +58,8 @@ def locked_row(row: M) -> M:
     asks here.
     """
     if isinstance(row, Profile):
-        # A profile belongs to its user, and changes under the user's lock.
-        locked_row(row.user)
+        # A profile belongs to its user, who may be gone, and changes under the user's lock.
+        get_object_or_404(locked(User._base_manager.all()), pk=row.user_id)
         return _read_again(row)
     rows = locked(row._meta.model._base_manager.all())
     return cast(M, get_object_or_404(rows, pk=row.pk))

@@ -8,10 +8,16 @@ from almaFintech.filters import ApiFilter, text
 
 
 class UserFilter(filters.FilterSet):
-    username = ApiFilter(read_by=text(150), example="alice")
-    email = ApiFilter(read_by=text(254), example="alice@wallet.example")
-    is_staff = ApiFilter(read_by=serializers.BooleanField(), example=False)
-    is_active = ApiFilter(read_by=serializers.BooleanField(), example=True)
+    username = ApiFilter(read_by=text(150, help_text="The whole name."), example="alice")
+    email = ApiFilter(
+        read_by=text(254, help_text="The whole address."), example="alice@wallet.example"
+    )
+    is_staff = ApiFilter(
+        read_by=serializers.BooleanField(help_text="Whether they are staff."), example=False
+    )
+    is_active = ApiFilter(
+        read_by=serializers.BooleanField(help_text="Whether they may log in."), example=True
+    )
 
     class Meta:
         model = User

@@ -11,6 +11,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
+from accounts.schema import RULES_OF_KEYS
 from accounts.serializers import AccountSerializer
 from almaFintech.schema import (
     LOGIN_FAILED,
@@ -58,8 +59,10 @@ class Scheme(SimpleJWTScheme):
 
 
 class CredentialsSerializer(serializers.Serializer[Any]):
-    username = serializers.CharField()
-    password = serializers.CharField(trim_whitespace=False)
+    username = serializers.CharField(help_text="The user's name, in its exact spelling.")
+    password = serializers.CharField(
+        trim_whitespace=False, help_text="The password; spaces around it are part of it."
+    )
 
 
 SECONDS = 300
@@ -73,11 +76,11 @@ class TokenPairSerializer(serializers.Serializer[Any]):
 
 
 class RefreshTokenSerializer(serializers.Serializer[Any]):
-    refresh = serializers.CharField()
+    refresh = serializers.CharField(help_text="A refresh token, as a login answered it.")
 
 
 class RefreshedSerializer(serializers.Serializer[Any]):
-    access = serializers.CharField()
+    access = serializers.CharField(help_text="The new access token.")
     refresh = serializers.CharField(
         required=False, help_text="Replaces the one sent, where refresh tokens rotate."
     )
@@ -92,9 +95,9 @@ class LoggedOutSerializer(serializers.Serializer[Any]):
 
 
 class MeSerializer(serializers.Serializer[Any]):
-    user = UserSerializer()
-    profile = ProfileSerializer()
-    accounts = AccountSerializer(many=True)
+    user = UserSerializer(help_text="The user.")
+    profile = ProfileSerializer(help_text="The profile of the user.")
+    accounts = AccountSerializer(many=True, help_text="The accounts of the profile.")
 
 
 class Login(OpenApiViewExtension):
@@ -273,13 +276,59 @@ extend_schema_serializer(
     examples=[OpenApiExample("An account", value={"account_id": 1}, request_only=True)]
 )(AccountIdSerializer)
 
+
+class UserEditSerializer(UserSerializer):
+    """A user to edit, who keeps a password that is left out."""
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        fields["password"].required = False
+        return fields
+
+
 document_users = extend_schema_view(
-    update=operation(refusals=[LastStaff]),
-    partial_update=operation(refusals=[LastStaff]),
-    destroy=operation(refusals=[LastStaff]),
+    list=operation(description="All users, by id unless `ordering` says otherwise."),
+    create=operation(
+        description="Create a user, who gets an empty profile. With an `Idempotency-Key` the "
+        "request may be repeated. Requests that differ in the password alone are the same request "
+        "to the key, because no quick hash of a password is stored.",
+        idempotent=True,
+        refusals=RULES_OF_KEYS,
+    ),
+    retrieve=operation(description="One user; the password never comes back."),
+    update=operation(
+        description="Edit a user. What is left out keeps its value, the password too, but the "
+        "`username` must be there. A new password ends the tokens of the user.",
+        request=UserEditSerializer,
+        responses=UserSerializer,
+        refusals=[LastStaff],
+    ),
+    partial_update=operation(
+        description="Edit those fields of a user that are sent. A new password ends the tokens "
+        "of the user.",
+        refusals=[LastStaff],
+    ),
+    destroy=operation(
+        description="Delete a user, with the profile and the tokens. The accounts stay, and so "
+        "does the number of the user where it stands in transfers and entries.",
+        refusals=[LastStaff],
+    ),
 )
+
 document_profiles = extend_schema_view(
-    list=operation(responses=ProfileSerializer(many=True)),
+    list=operation(
+        description="The profile of every user, by the id of the user.",
+        responses=ProfileSerializer(many=True),
+    ),
+    retrieve=operation(description="The profile of one user."),
+    update=operation(
+        description="Edit the profile of a user. What is left out keeps its value; `accounts` "
+        "replaces the whole list."
+    ),
+    partial_update=operation(
+        description="Edit those fields of a profile that are sent; `accounts` replaces the whole "
+        "list."
+    ),
     add_account=operation(
         "addProfileAccount", "Give access to an account", responses=ProfileSerializer
     ),

@@ -45,9 +45,13 @@ class UsernameField(serializers.CharField):
         return User.normalize_username(text)
 
 
-def password_field() -> serializers.CharField:
+def password_field(help_text: str) -> serializers.CharField:
     return serializers.CharField(
-        write_only=True, max_length=128, trim_whitespace=False, style={"input_type": "password"}
+        write_only=True,
+        max_length=128,
+        trim_whitespace=False,
+        style={"input_type": "password"},
+        help_text=help_text,
     )
 
 
@@ -59,7 +63,7 @@ def check_new_password(field: str, password: str, user: User) -> None:
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
-    password = password_field()
+    password = password_field("Never comes back. An edit that leaves it out keeps it.")
 
     class Meta:
         model = User
@@ -73,6 +77,12 @@ class UserSerializer(serializers.ModelSerializer[User]):
             "is_staff",
             "is_active",
         )
+        extra_kwargs = {
+            "id": {"help_text": "Number of the user."},
+            "first_name": {"help_text": "Given name."},
+            "last_name": {"help_text": "Family name."},
+            "email": {"help_text": "E-mail address; nothing is sent to it."},
+        }
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         fields = super().get_fields()
@@ -120,16 +130,17 @@ class OwnNamesSerializer(serializers.ModelSerializer[User]):
 class OwnPasswordSerializer(serializers.Serializer[User]):
     """Two passwords; `user` in the context is whose they are."""
 
-    old_password = password_field()
-    new_password = password_field()
+    old_password = password_field("Your present password.")
+    new_password = password_field("The password that replaces it.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         check_new_password("new_password", attrs["new_password"], self.context["user"])
         return attrs
 
 
-def account_id_field() -> PrimaryKeyRelatedField[Account]:
-    return PrimaryKeyRelatedField(queryset=Account.objects.all(), pk_field=WholeNumberField())
+def account_id_field(**options: Any) -> PrimaryKeyRelatedField[Account]:
+    accounts = Account.objects.all()
+    return PrimaryKeyRelatedField(queryset=accounts, pk_field=WholeNumberField(), **options)
 
 
 class AccountIdsField(serializers.ManyRelatedField):
@@ -163,16 +174,26 @@ class AccountIdsField(serializers.ManyRelatedField):
 
 
 class ProfileSerializer(serializers.ModelSerializer[Profile]):
-    accounts = AccountIdsField(child_relation=account_id_field(), required=False)
+    accounts = AccountIdsField(
+        child_relation=account_id_field(),
+        required=False,
+        help_text="Ids of the accounts that the user sees and sends from.",
+    )
 
     class Meta:
         model = Profile
         fields = ("user_id", "cuit", "phone", "company", "accounts")
         read_only_fields = ("user_id",)
+        extra_kwargs = {
+            "user_id": {"help_text": "Id of the user whose profile it is."},
+            "cuit": {"help_text": "Tax identification code."},
+            "phone": {"help_text": "Telephone number."},
+            "company": {"help_text": "Company the user works for."},
+        }
 
 
 class AccountIdSerializer(serializers.Serializer[Any]):
-    account_id = account_id_field()
+    account_id = account_id_field(help_text="Id of the account.")
 
 
 def seconds_of_access() -> int:

@@ -12,6 +12,7 @@ from rest_framework.permissions import SAFE_METHODS, IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.idempotency import CreatedOnce
 from accounts.models import Account
 from accounts.permissions import acting_user
 from accounts.serializers import AccountSerializer
@@ -37,7 +38,7 @@ from login.serializers import (
 
 
 @document_users
-class UserViewSet(QueryMixin, AuditedModelViewSet):
+class UserViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     """Users, for staff. Passwords are write only; leaving one out of an edit keeps it."""
 
     queryset = User.objects.all()

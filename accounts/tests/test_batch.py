@@ -48,7 +48,7 @@ def test_a_batch_is_booked_as_a_whole(alice, bob):
     ("change", "said"),
     [
         ({"balance": 0}, "balance: Ensure this value is greater than or equal to 1."),
-        ({"balance": 1.5}, "balance: A valid integer is required."),
+        ({"balance": 1.5}, "balance: Whole micro units are required: 1.5 is 1500000."),
         ({"origin": "abc"}, "origin: A valid integer is required."),
         ({"reference": "x" * 141}, "reference: Ensure this field has no more than 140 characters."),
     ],

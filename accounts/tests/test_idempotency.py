@@ -1,18 +1,23 @@
 """Requests that are repeated with an Idempotency-Key."""
 
+import json
 import threading
 from datetime import timedelta
 from io import StringIO
+from urllib.parse import urlencode
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
 from accounts import views
-from accounts.models import Entry, IdempotencyKey, Transfer
+from accounts.idempotency import understood
+from accounts.models import Account, Entry, IdempotencyKey, Transfer
 from accounts.tests.meetings import at_once
-from conftest import needs_row_locks
+from conftest import PASSWORD, needs_row_locks
+from login.serializers import UserSerializer
 
 PATH = "/api/transfers/"
 
@@ -50,6 +55,129 @@ def test_the_same_request_may_be_spelt_differently(alice, bob):
 
     assert again.content == first.content
     assert again["Idempotent-Replayed"] == "true"
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("spelling", ["3e5", "300000.0", '"300000"', '"0300000"'])
+def test_an_amount_may_be_spelt_differently(alice, bob, spelling):
+    first = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+    body = json.dumps(body_of(alice, bob)).replace("300000", spelling)
+
+    again = alice.post(PATH, body, idempotency_key="k1")
+
+    assert (again.content, again["Idempotent-Replayed"]) == (first.content, "true")
+    assert bob.balance == 300_000
+
+
+def test_a_form_is_the_same_request_as_json(alice, bob):
+    first = alice.post(PATH, body_of(alice, bob) | {"unread": 1}, idempotency_key="k1")
+
+    again = alice.post(PATH, urlencode(body_of(alice, bob)), idempotency_key="k1", **FORM)
+
+    assert (again.content, again["Idempotent-Replayed"]) == (first.content, "true")
+    assert bob.balance == 300_000
+
+
+def test_a_batch_may_be_spelt_differently(alice, bob):
+    path = "/api/transfers/batch/"
+    first = alice.post(path, {"transfers": [body_of(alice, bob)]}, idempotency_key="k1")
+    as_text = {name: str(value) for name, value in body_of(alice, bob).items()}
+
+    again = alice.post(path, {"transfers": [as_text]}, idempotency_key="k1")
+    other = alice.post(path, {"transfers": [as_text] * 2}, idempotency_key="k1")
+
+    assert (again.content, again["Idempotent-Replayed"]) == (first.content, "true")
+    assert other.json()["code"] == "idempotency_key_reused"
+    assert bob.balance == 300_000
+
+
+@pytest.mark.parametrize("body", ["[]", "5", '{"balance": {"a": []}}', '{"origin": null}'])
+def test_a_body_that_no_field_can_read_is_another_request(alice, bob, body):
+    alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+
+    assert alice.post(PATH, body, idempotency_key="k1").status_code == 422
+    assert alice.post(PATH, body, idempotency_key="k2").status_code == 400
+
+
+def test_an_account_is_opened_once(boss):
+    body = {"currency": "USD", "balance": 5, "reason": "opened at the counter"}
+
+    first = boss.post("/api/accounts/", body, idempotency_key="k1")
+    boss.patch(first["Location"], {"balance": 6})
+    again = boss.post("/api/accounts/", body | {"balance": "5"}, idempotency_key="k1")
+    other = boss.post("/api/accounts/", body | {"reason": "no"}, idempotency_key="k1")
+
+    assert (first.status_code, again.status_code, other.status_code) == (201, 201, 422)
+    assert first["Location"] == f"/api/accounts/{first.json()['id']}/"
+    for name in "Location", "ETag":
+        assert first[name] == again[name]
+    assert (again.content, again["Idempotent-Replayed"]) == (first.content, "true")
+    assert Account.objects.count() == 1
+
+
+def test_a_user_is_created_once(boss):
+    body = {"username": "carol", "password": PASSWORD}
+
+    first = boss.post("/api/users/", body, idempotency_key="k1")
+    again = boss.post("/api/users/", body, idempotency_key="k1")
+    # The password is not compared, since a quick hash of it would be kept.
+    same = boss.post("/api/users/", body | {"password": "another long river"}, idempotency_key="k1")
+    other = boss.post("/api/users/", body | {"is_staff": True}, idempotency_key="k1")
+    without = boss.post("/api/users/", body)
+
+    statuses = [answer.status_code for answer in (first, again, same, other, without)]
+    assert statuses == [201, 201, 201, 422, 400]
+    assert first["Location"] == f"/api/users/{first.json()['id']}/"
+    for replay in again, same:
+        assert (replay.content, replay["Location"]) == (first.content, first["Location"])
+        assert replay["Idempotent-Replayed"] == "true"
+    carol = User.objects.get(username="carol")
+    assert carol.check_password(PASSWORD)
+    assert not carol.is_staff
+
+
+def test_a_password_is_not_in_the_fingerprint():
+    prints = {
+        json.dumps(understood(UserSerializer(data={"username": "carol", "password": password})))
+        for password in ("a", "b")
+    }
+
+    assert prints == {'{"username": "carol"}'}
+
+
+def test_a_replay_has_the_address_of_its_transfer(alice, bob):
+    first = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+
+    again = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
+
+    assert again["Location"] == first["Location"] == f"{PATH}{first.json()['id']}/"
+
+
+def test_a_key_on_an_edit_is_ignored(alice, boss):
+    path = f"/api/accounts/{alice.account.pk}/"
+
+    for balance in 1, 2:
+        edited = boss.post(path, {"currency": "USD", "balance": balance}, idempotency_key="k1")
+        assert edited.status_code == 200
+        assert "Idempotent-Replayed" not in edited
+    assert alice.balance == 2
+    assert IdempotencyKey.objects.count() == 0
+
+
+@needs_row_locks
+@pytest.mark.usefixtures("verified")
+def test_twenty_at_once_create_one(boss):
+    body = {"currency": "USD", "balance": 5}
+    user = {"username": "carol", "password": PASSWORD}
+
+    accounts = [lambda: boss.post("/api/accounts/", body, idempotency_key="k1")] * 10
+    users = [lambda: boss.post("/api/users/", user, idempotency_key="k2")] * 10
+
+    assert at_once(*accounts, *users) == [201] * 20
+    assert Account.objects.count() == 1
+    assert User.objects.filter(username="carol").count() == 1
 
 
 def test_the_answer_stays_what_it_was(alice, bob, boss):

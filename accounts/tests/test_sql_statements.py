@@ -49,10 +49,10 @@ def test_the_statements_of_a_request(alice, bob):
 
     # SQLite has no clock of its own.
     time = [] if connection.vendor == "sqlite" else ["SELECT"]
-    # Who asks, whether the origin is theirs; lock the accounts, what time it is; the transfer, the
+    # Who asks; whether the origin is theirs, lock the accounts, what time it is; the transfer, the
     # balances, the entries.
     assert sent == [
-        *["SELECT", "SELECT", "BEGIN", "SELECT", *time, "INSERT", "INSERT", "INSERT", "COMMIT"]
+        *["SELECT", "BEGIN", "SELECT", "SELECT", *time, "INSERT", "INSERT", "INSERT", "COMMIT"]
     ]
     # Who asks, which accounts are theirs, the transfer, whether they received it; lock the
     # transfer and the accounts, what time it is; mark it, the balances, the entries.

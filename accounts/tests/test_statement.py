@@ -357,3 +357,93 @@ def test_a_statement_up_to_now_leaves_nothing_out(alice, bob, monkeypatch):
 
     assert statement["closing_balance"] == alice.balance == 999_999
     assert [entry["seq"] for entry in statement["entries"]] == [1, 2]
+
+
+@pytest.fixture
+def closed(alice, bob, boss):
+    """The number of an account of alice's that staff has closed, and when it still was open."""
+    account = alice.open_account(9)
+    alice.post(
+        "/api/transfers/",
+        {"origin": account.pk, "destination": bob.account.pk, "balance": 4},
+    )
+    open_until = Account.objects.get(pk=account.pk).last_date
+    boss.delete(f"/api/accounts/{account.pk}/")
+    return account.pk, open_until
+
+
+def test_staff_reads_the_statement_of_a_closed_account(boss, closed):
+    number, _ = closed
+    path = f"/api/accounts/{number}/statement/"
+
+    statement = boss.get(path).json()
+    csv = b"".join(boss.get(f"{path}?format=csv")).decode().splitlines()
+
+    assert [entry["amount"] for entry in statement["entries"]] == [9, -4, -5]
+    assert (statement["account"], statement["currency"]) == (number, "USD")
+    assert (statement["opening_balance"], statement["closing_balance"]) == (0, 0)
+    assert [line.split(",")[-2] for line in csv] == ["amount", "9", "-4", "-5", "0"]
+    assert len(boss.get(f"{path}?limit=2").json()["entries"]) == 2
+
+
+def test_staff_reads_a_past_balance_of_a_closed_account(boss, closed):
+    number, open_until = closed
+    path = f"/api/accounts/{number}/"
+
+    then = boss.get(f"{path}?at={iso(open_until)}")
+    now = boss.get(f"{path}?at=2999-01-01")
+
+    assert (then.status_code, then.json()["balance"], then.json()["currency"]) == (200, 5, "USD")
+    assert (now.status_code, now.json()["balance"]) == (200, 0)
+    assert "ETag" not in then
+    assert boss.get(f"{path}?at=2000-01-01").json()["balance"] == 0
+
+
+@pytest.mark.parametrize("id", [None, 10**6, 2**63, 10**30])
+def test_nobody_else_and_nothing_else_of_a_closed_account(alice, boss, closed, id):
+    path = f"/api/accounts/{id or closed[0]}/"
+    refused = [alice.get(f"{path}?at=2999-01-01"), alice.get(f"{path}statement/")]
+    refused += [boss.get(path), boss.get(f"{path}transfers/"), boss.patch(path, {"balance": 1})]
+    if id:
+        refused += [boss.get(f"{path}?at=2999-01-01"), boss.get(f"{path}statement/")]
+
+    assert {answer.status_code for answer in refused} == {404}
+    assert {answer.json()["detail"] for answer in refused} == {
+        "No Account matches the given query."
+    }
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *("2026-05-01", "2026-05-01T12:00", "2026-05-01T12:00:00", "2026-05-01T12:00:00.123456"),
+        *("2026-05-01T12:00Z", "2026-05-01T12:00:00%2B02:00", "2026-05-01T12:00:00.1-03:00"),
+    ],
+)
+def test_moments_that_the_error_lists_are_read(alice, moment):
+    for path in (f"accounts/{alice.account.pk}/?at=", "transfers/?date_from="):
+        assert alice.get(f"/api/{path}{moment}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *("20260501", "2026-W18-5", "2026-05", "2026-05-01 12:00", "2026-05-01T12", "2026-5-1"),
+        *("2026-05-01T12:00:00,5", "2026-05-01t12:00", "2026-05-01T12:00z", "2026-05-01Z"),
+        *(
+            "2026-05-01T120000",
+            "2026-05-01T12:00%2B02",
+            "2026-02-30",
+            "2026-05-01T12:00:00.1234567",
+        ),
+    ],
+)
+def test_no_other_moments_are_read(alice, moment):
+    said = (
+        "Datetime has wrong format. Use one of these formats instead: "
+        "YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z], YYYY-MM-DD."
+    )
+
+    refused = alice.get(f"/api/accounts/{alice.account.pk}/?at={moment}")
+    assert (refused.status_code, refused.json()) == (400, {"at": [said]})
+    assert alice.get(f"/api/transfers/?date_to={moment}").json() == {"date_to": [said]}

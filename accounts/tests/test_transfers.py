@@ -126,6 +126,39 @@ def test_an_amount_may_be_written_in_other_exact_ways(alice, bob, amount):
     assert (alice.balance, bob.balance) == (999_995, 5)
 
 
+@pytest.mark.parametrize(
+    ("amount", "micro_units"),
+    [(1.25, "1.25 is 1250000"), ("0.000001", "0.000001 is 1"), ("5.00", "5.00 is 5000000")],
+)
+def test_an_amount_in_units_is_told_in_micro_units(alice, bob, boss, amount, micro_units):
+    said = {"balance": [f"Whole micro units are required: {micro_units}."]}
+
+    assert alice.send(bob.account, amount).json() == said
+    assert boss.post("/api/accounts/", {"currency": "USD", "balance": amount}).json() == said
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
+
+
+@pytest.mark.parametrize("amount", ["abc", "1.2345678", "1.", ".5", "-1.5", "1e3", 1e-7, 1e300])
+def test_what_is_no_amount_in_units_is_not_converted(alice, bob, amount):
+    said = {"balance": ["A valid integer is required."]}
+
+    assert alice.send(bob.account, amount).json() == said
+
+
+def test_an_id_is_no_amount(alice, bob):
+    body = {"origin": 1.5, "destination": bob.account.pk, "balance": 1}
+
+    said = {"origin": ["A valid integer is required."]}
+    assert alice.post("/api/transfers/", body).json() == said
+
+
+def test_a_new_transfer_has_an_address(alice, bob):
+    sent = alice.send(bob.account, 5)
+
+    assert sent["Location"] == f"/api/transfers/{sent.json()['id']}/"
+    assert alice.get(sent["Location"]).json() == sent.json()
+
+
 @pytest.mark.parametrize("field", ["origin", "destination", "balance"])
 def test_every_field_is_required(alice, bob, field):
     body = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 1}

@@ -108,6 +108,8 @@ def world(boss, alice, bob):
         b"\xff\xfe",
         b"[" * 50_000,
         b'{"balance": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+        b'{"transfers": [' + b"[" * 920 + b"]" * 920 + b"]}",
+        b'{"a": ' * 51 + b"1" + b"}" * 51,
         b'{"balance": ' + b"9" * 5000 + b"}",
         b'{"balance": NaN}',
         b'{"balance": -Infinity}',
@@ -115,7 +117,18 @@ def world(boss, alice, bob):
         b'{"other": [{"a": 1, "\\u0061": 2}]}',
     ],
     ids=[
-        *["cut", "nul", "utf16", "deep", "deep_value", "digits", "nan", "infinity"],
+        *[
+            "cut",
+            "nul",
+            "utf16",
+            "deep",
+            "deep_value",
+            "deep_item",
+            "deep_object",
+            "digits",
+            "nan",
+            "infinity",
+        ],
         *["repeated", "repeated_within"],
     ],
 )
@@ -144,6 +157,25 @@ def test_json_that_cannot_be_read_is_told_in_our_words(world, balance, said):
     assert response.status_code == 400
     assert response.json() == {"detail": f"JSON parse error - {said}", "code": "parse_error"}
     world.assert_unchanged()
+
+
+@pytest.mark.parametrize(("depth", "status"), [(48, 201), (49, 400), (917, 400)])
+@pytest.mark.parametrize("key", [{}, {"idempotency_key": "k1"}])
+def test_json_is_nested_so_deep_and_no_deeper(world, alice, bob, depth, status, key):
+    """The batch and its list are two levels more; `note` is a field that nobody reads."""
+    item = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 1}
+    deep = "[" * (depth - 1) + "]" * (depth - 1)
+    body = json.dumps({"transfers": [item | {"note": "deep"}]}).replace('"deep"', deep)
+
+    response = alice.post("/api/transfers/batch/", body, **key)
+
+    assert response.status_code == status
+    if status == 400:
+        assert response.json() == {
+            "detail": "JSON parse error - nested too deeply",
+            "code": "parse_error",
+        }
+        world.assert_unchanged()
 
 
 @pytest.mark.parametrize("body", [b"[]", b"[{}]", b'"text"', b'"\\ud800"', b"null", b"1", b"true"])

@@ -132,6 +132,7 @@ def test_a_listed_origin_may_call_the_api_alone(db, anyone, settings):
 
     for response in ask(anyone):
         assert response["Access-Control-Allow-Origin"] == ORIGIN
+        assert "Location" in response.get("Access-Control-Expose-Headers", "Location")
         # Without this, browsers send no cookies: what the admin's session may do, scripts may not.
         assert "Access-Control-Allow-Credentials" not in response.headers
     for response in ask(anyone, "/admin/login/"):

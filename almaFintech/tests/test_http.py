@@ -4,7 +4,6 @@ import gzip
 import re
 
 import pytest
-from django.conf import settings
 
 from accounts.models import Account
 from conftest import PASSWORD
@@ -150,8 +149,9 @@ def test_tokens_are_not_compressed(alice, anyone):
 
 
 @every_path
-def test_there_are_no_pages_in_production(at, path):
-    assert not settings.DEBUG
+@pytest.mark.parametrize("debug", [False, True])
+def test_there_are_no_pages(at, path, debug, settings):
+    settings.DEBUG = debug
     method = "GET" if "GET" in PATHS[path] else "POST"
 
     refused = at(method, path, {}, Accept="text/html")
@@ -191,24 +191,26 @@ def test_the_entry_points_know_no_parameters(at, query):
     assert list(response.json().values()) == [["This parameter is not known here."]]
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if "statement" not in path])
-def test_development_has_pages(at, path, settings):
-    settings.DEBUG = True
+def test_the_start_leads_everywhere(client, boss):
+    page = client.get("/")
+    links = re.findall('href="(.*?)"', page.content.decode())
 
-    page = at("GET", path, Accept="text/html")
+    assert (page.status_code, page["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert links == ["/api/docs/", "/api/redoc/", "/api/schema/", "/api/", "/admin/"]
+    assert not re.search("<style|style=|<script| on[a-z]+=", page.content.decode())
+    assert "script-src 'self';" in page["Content-Security-Policy"]
+    assert [client.get(link, follow=True).status_code for link in links] == [200] * 5
 
-    assert page.status_code == (200 if "GET" in PATHS[path] else 405)
-    assert page["Content-Type"].startswith("text/html")
-    assert b"django rest framework" in page.content.lower()
 
+def test_the_api_lists_every_entry_point(anyone):
+    names = {url: name for name, url in anyone.get("/api/").json().items()}
 
-def test_a_page_does_not_offer_every_account(at, bob, settings):
-    settings.DEBUG = True
-    stranger = Account.objects.create(currency="USD", id=987654321)
-
-    for path in ("profiles/{user}/", "profiles/{user}/add_account/", "transfers/", "me/"):
-        page = at("GET", path, Accept="text/html").content.decode()
-        assert str(stranger.pk) not in page
-        # The type of a body may be chosen, and nothing else.
-        assert {*re.findall('<select name="(.*?)"', page)} <= {"_content_type"}
-    assert str(stranger.pk) not in at("OPTIONS", "profiles/{user}/").content.decode()
+    assert names == {
+        f"http://testserver/api/{path}/": name
+        for name, path in {
+            **{name: name for name in ("users", "profiles", "accounts", "transfers", "me")},
+            **{name: name for name in ("login", "schema", "docs", "redoc")},
+            "refresh": "login/refresh",
+            "logout": "login/logout",
+        }.items()
+    }

@@ -1,5 +1,6 @@
 """The OpenAPI document is complete, its examples are real, and its pages need no other server."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -156,6 +157,9 @@ def test_the_examples_of_errors_name_every_code():
         ("getAccountStatement", "200", "Link"),
         ("createTransfer", "201", "Idempotent-Replayed"),
         ("createTransferBatch", "201", "Idempotent-Replayed"),
+        ("createTransfer", "201", "Location"),
+        ("createAccount", "201", "Location"),
+        ("createUser", "201", "Location"),
         ("login", "401", "WWW-Authenticate"),
         ("listAccounts", "401", "WWW-Authenticate"),
         ("login", "429", "Retry-After"),
@@ -169,8 +173,94 @@ def test_headers_are_described(operation, status, header):
 
 
 def examples_of(parameter: dict[str, Any]) -> list[Any]:
-    several = [example["value"] for example in parameter.get("examples", {}).values()]
-    return several or [parameter["example"]]
+    """The examples of a parameter as they are typed; of one that may be left out, in its words."""
+    if parameter.get("required"):
+        return [parameter["example"]]
+    _, _, shown = parameter["description"].partition("For example ")
+    found = re.findall("`(.+?)`", shown)
+    assert found, parameter["name"]
+    typed = {"integer": int, "boolean": json.loads}
+    return [typed.get(parameter["schema"].get("type"), str)(example) for example in found]
+
+
+def test_what_may_be_left_out_is_not_filled_in():
+    """A page that lets one try requests fills in examples: then no list would find anything."""
+    seen = 0
+
+    for *_, operation in operations():
+        for parameter in operation.get("parameters", ()):
+            if not parameter.get("required"):
+                assert not {"example", "examples"} & {*parameter, *parameter["schema"]}
+                seen += 1
+
+    assert seen > 50
+
+
+def test_the_first_try_of_every_list_finds_what_there_is(boss, alice, bob):
+    """With the defaults, which a page that lets one try requests fills in."""
+    alice.send(bob.account, 1)
+    tried = 0
+
+    for method, path, operation in operations():
+        if method == "get" and "Link" in operation["responses"]["200"].get("headers", ()):
+            query = {
+                each["name"]: each["schema"]["default"]
+                for each in operation["parameters"]
+                if "default" in each["schema"]
+            }
+            answer = boss.get(f"{path.format(id=alice.account.pk)}?{urlencode(query)}")
+            assert answer.status_code == 200, path
+            assert answer.json(), path
+            tried += 1
+
+    assert tried == 7
+
+
+def test_every_field_is_described():
+    seen = 0
+
+    for name, schema in document()["components"]["schemas"].items():
+        for field, described in schema.get("properties", {}).items():
+            assert re.fullmatch(r"(?s)[A-Z0-9].*\.", described.get("description", "")), (
+                name,
+                field,
+            )
+            seen += 1
+
+    assert seen > 80
+    schemas = document()["components"]["schemas"]
+    assert "micro units" in schemas["Transfer"]["properties"]["balance"]["description"]
+
+
+def test_every_parameter_and_every_header_is_described():
+    for _, path, operation in operations():
+        for parameter in operation.get("parameters", ()):
+            assert len(parameter["description"]) > 10, (path, parameter["name"])
+        for answer in operation["responses"].values():
+            for name, header in resolved(answer).get("headers", {}).items():
+                assert header["description"], (path, name)
+
+
+def test_every_operation_has_a_text_of_its_own():
+    texts = [operation["description"] for *_, operation in operations()]
+    of_views = {view.cls.__doc__ for _, path, view in served() if getattr(view, "actions", None)}
+
+    assert len(texts) == len(set(texts))
+    assert not {text for text in texts if text in of_views}
+
+
+def test_the_document_says_whose_it_is_and_how_numbers_are_read():
+    info = document()["info"]
+
+    assert info["license"]["name"] == "MIT"
+    assert info["contact"]["name"] == "almaFintech"
+    assert "BigInt" in info["description"]
+
+
+def test_the_pages_token_survives_a_reload(anyone):
+    script = anyone.get("/api/docs/?script=").content.decode()
+
+    assert '"persistAuthorization": true' in script
 
 
 def test_every_parameter_has_examples_that_are_as_described():
@@ -219,14 +309,14 @@ def test_the_example_of_a_link_leads_to_a_page_of_its_list(boss, alice):
         assert boss.get(path.format(id=alice.account.pk) + match[1]).status_code == 200, link
 
 
-def test_both_posts_of_transfers_take_an_idempotency_key():
+def test_every_post_that_creates_takes_an_idempotency_key():
     takers = {
         operation["operationId"]
         for *_, operation in operations()
         if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
     }
 
-    assert takers == {"createTransfer", "createTransferBatch"}
+    assert takers == {"createTransfer", "createTransferBatch", "createAccount", "createUser"}
 
 
 def test_the_document_is_served_to_anybody(anyone):

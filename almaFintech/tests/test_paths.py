@@ -31,7 +31,8 @@ def test_a_read_is_sent_to_the_path_with_the_slash(anyone, path):
 def test_a_write_is_not_sent_on(boss, alice, method):
     response = boss.request(method, f"/api/users/{alice.user.pk}", {"username": "carol"})
 
-    assert (response.status_code, response.json()) == (404, NOT_FOUND)
+    slash = f"Not found. The path ends with a slash: /api/users/{alice.user.pk}/"
+    assert (response.status_code, response.json()) == (404, {**NOT_FOUND, "detail": slash})
     assert User.objects.filter(username="alice").exists()
 
 

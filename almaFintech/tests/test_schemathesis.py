@@ -175,6 +175,7 @@ def tokens(db, settings) -> Iterator[dict[str, str]]:
     settings.ALLOWED_HOSTS = ["localhost"]
     # Wrong passwords are tried here by the dozen.
     settings.LOGIN_RATE_PER_ADDRESS = settings.LOGIN_RATE_PER_USERNAME = ""
+    settings.REFUSED_TRANSFERS_RATE = ""
     # As Django's test client does: a request's end must not end the transaction of the test.
     request_started.disconnect(close_old_connections)
     request_finished.disconnect(close_old_connections)

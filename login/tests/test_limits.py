@@ -352,7 +352,10 @@ def test_a_user_rate_limits_each_user(alice, bob, anyone, settings):
 @pytest.mark.parametrize("rate", ["ten/m", "10", "10/w", "0/m", "-1/m", "10/min", "1.5/m"])
 @pytest.mark.parametrize(
     "name",
-    ["LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "LOGIN_RATE_PER_USER", "USER_RATE"],
+    [
+        *("LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "LOGIN_RATE_PER_USER"),
+        *("USER_RATE", "REFUSED_TRANSFERS_RATE"),
+    ],
 )
 def test_a_rate_that_cannot_be_read_stops_the_start(settings, rate, name):
     setattr(settings, name, rate)

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import Account
 from conftest import Person
 from login.models import Profile
+from login.views import ProfileViewSet
 
 FIELDS = {"cuit": "20-12345678-9", "phone": "+54 11 5555", "company": "Alma"}
 EMPTY = {"cuit": None, "phone": None, "company": None, "accounts": []}
@@ -321,3 +322,21 @@ def test_the_list_is_in_the_order_that_was_asked_for(boss, alice, bob):
         listed = boss.get(f"/api/profiles/?ordering={ordering}").json()
         expected = sorted(ids, reverse=ordering.startswith("-"))
         assert [profile["user_id"] for profile in listed] == expected
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_the_profile_of_a_user_who_is_deleted_meanwhile_is_not_found(
+    boss, alice, method, monkeypatch
+):
+    find = ProfileViewSet.find_object
+
+    def find_and_lose(self):
+        profile = find(self)
+        User.objects.filter(pk=alice.user.pk).delete()
+        return Profile(pk=profile.pk, user_id=profile.user_id)
+
+    monkeypatch.setattr(ProfileViewSet, "find_object", find_and_lose)
+
+    response = boss.request(method, path(alice), {"company": "Alma"})
+
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")

@@ -1,0 +1,39 @@
+"""How much a user may learn of other accounts from transfers that are refused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.contrib.auth.models import User
+
+from accounts.ledger import AccountMissing, BalanceOverflow, CurrencyMismatch
+from almaFintech.rates import Count, Rate, TooMany
+
+# The refusals that depend on the account at the other end.
+REVEALING = (AccountMissing, CurrencyMismatch, BalanceOverflow)
+
+
+class TooManyRefused(TooMany):
+    default_detail = "Too many refused transfers."
+
+
+@contextmanager
+def revealing_little(user: User) -> Iterator[None]:
+    """Book transfers of `user` inside; staff, who sees all accounts, is not limited.
+
+    Raises TooManyRefused once `REFUSED_TRANSFERS_RATE` is used up, before anything is looked
+    up, and instead of a refusal by which requests at the same time would go beyond it.
+    """
+    rate = Rate.parse(settings.REFUSED_TRANSFERS_RATE)
+    if rate is None or user.is_staff:
+        yield
+        return
+    count = Count(rate, "refused transfers", str(user.pk))
+    if count.is_full():
+        raise TooManyRefused(count.wait())
+    try:
+        yield
+    except REVEALING as refusal:
+        if not count.add():
+            raise TooManyRefused(count.wait()) from refusal
+        raise
