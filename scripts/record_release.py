@@ -59,7 +59,7 @@ def main() -> None:
 
 def models() -> list[type[Model]]:
     """The models whose rows are kept, those that others refer to first."""
-    found = [
+    found: list[type[Model]] = [
         User,
         *(
             model
