@@ -19,12 +19,13 @@ ROLE = f"wallet_{os.environ.get('PYTEST_XDIST_WORKER', 'server')}"
 
 
 @pytest.fixture
-def granted(transactional_db):
+def granted(transactional_db, monkeypatch):
     """The role, and its URL of the test database."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'granted'")
+    monkeypatch.setenv("SERVER_PASSWORD", "granted")
     try:
-        call_command("grant", ROLE, stdout=io.StringIO())
+        # Twice, as at every upgrade.
+        for _ in range(2):
+            call_command("grant", ROLE, "--password-from=SERVER_PASSWORD", stdout=io.StringIO())
         url = urlsplit(os.environ["DATABASE_URL"])
         place = url.netloc.rpartition("@")[2]
         name = connection.settings_dict["NAME"]
@@ -103,11 +104,11 @@ def test_the_role_changes_no_history(granted, boss, alice, statement):
 
 
 @pytest.mark.skipif(connection.vendor != "mysql", reason="The rights of MariaDB")
-def test_a_user_of_mariadb_changes_no_history(transactional_db):
+def test_a_user_of_mariadb_changes_no_history(transactional_db, monkeypatch):
+    monkeypatch.setenv("SERVER_PASSWORD", "it's granted")
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE USER '{ROLE}'@'%'")
         try:
-            call_command("grant", ROLE, stdout=io.StringIO())
+            call_command("grant", ROLE, "--password-from=SERVER_PASSWORD", stdout=io.StringIO())
             cursor.execute(f"SHOW GRANTS FOR '{ROLE}'@'%'")
             grants = "\n".join(row[0] for row in cursor.fetchall())
         finally:
@@ -126,3 +127,11 @@ def test_a_user_of_mariadb_changes_no_history(transactional_db):
 def test_sqlite_has_no_roles(db):
     with pytest.raises(CommandError, match="SQLite has no roles"):
         call_command("grant", ROLE)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="What has roles")
+def test_a_role_without_a_password_is_not_made(db, monkeypatch):
+    monkeypatch.delenv("SERVER_PASSWORD", raising=False)
+
+    with pytest.raises(CommandError, match="SERVER_PASSWORD is empty"):
+        call_command("grant", ROLE, "--password-from=SERVER_PASSWORD")

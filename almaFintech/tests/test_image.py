@@ -24,8 +24,10 @@ WEB = yaml.safe_load(COMPOSE.read_text())["services"]["web"]
 SECRETS = {
     "POSTGRES_PASSWORD": "a-secret",
     "REDIS_PASSWORD": "another-secret",
+    "SERVER_PASSWORD": "a-third-secret",
     # As docs/operating.md makes one: Compose takes "$" in .env for the name of a variable.
     "SECRET_KEY": secrets.token_hex(48),
+    "LEDGER_KEY": secrets.token_hex(48),
     "ALLOWED_HOSTS": "localhost",
 }
 
@@ -99,9 +101,22 @@ def test_the_composition_holds_no_secret():
     # `:?` has no default: compose asks for it before anything starts.
     asked = set(re.findall(r"\$\{(\w+)(?!\w|:-)", COMPOSE.read_text()))
     assert {name for name in asked if name.endswith("PASSWORD")} == asked
-    assert asked == {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    assert asked == {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "SERVER_PASSWORD"}
     assert len(re.findall(r"\$\{\w+PASSWORD(?!:\?)", COMPOSE.read_text())) == 0
-    assert "SECRET_KEY" not in WEB["environment"]
+    assert {"SECRET_KEY", "LEDGER_KEY"}.isdisjoint(WEB["environment"])
+
+
+def test_the_composition_serves_by_a_role_that_does_not_own_the_tables():
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    owner, server = (services[name]["environment"]["DATABASE_URL"] for name in ("migrate", "web"))
+
+    assert owner.startswith("postgres://wallet:")
+    assert server.startswith("postgres://wallet_server:")
+    assert (
+        "grant wallet_server --password-from=SERVER_PASSWORD" in services["migrate"]["command"][-1]
+    )
+    assert WEB["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert "SERVER_PASSWORD" not in WEB["environment"]
 
 
 def test_every_service_has_limits_and_an_image_that_can_be_pinned():

@@ -1,10 +1,12 @@
 """`manage.py grant ROLE`: let a role of the database run the server, and change no history."""
 
+import os
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from almaFintech.commands import DatabaseCommand
 
@@ -23,7 +25,13 @@ class Command(DatabaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("role", help="an existing role (MariaDB: user, or user@host)")
+        parser.add_argument("role", help="the role (MariaDB: user, or user@host)")
+        parser.add_argument(
+            "--password-from",
+            metavar="VARIABLE",
+            help="create the role if it is missing, and give it the password that this variable "
+            "of the environment holds",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if connection.vendor == "sqlite":
@@ -33,6 +41,8 @@ class Command(DatabaseCommand):
         role = self.quoted(options["role"])
         quote = connection.ops.quote_name
         with connection.cursor() as cursor:
+            if options["password_from"]:
+                self.create(cursor, options["role"], role, options["password_from"])
             tables = connection.introspection.table_names(cursor)
             if connection.vendor == "postgresql":
                 cursor.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
@@ -41,6 +51,20 @@ class Command(DatabaseCommand):
             for table in tables:
                 cursor.execute(f"GRANT {rights_on(table)} ON {quote(table)} TO {role}")
         self.stdout.write(f"{options['role']} may run the server on {len(tables)} tables.")
+
+    def create(self, cursor: CursorWrapper, name: str, role: str, variable: str) -> None:
+        password = os.environ.get(variable)
+        if not password:
+            raise CommandError(f"{variable} is empty: it must hold the password of {name}.")
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
+            verb = "ALTER" if cursor.fetchone() else "CREATE"
+            cursor.execute(f"{verb} ROLE {role} LOGIN PASSWORD %s", [password])
+        else:
+            cursor.execute(f"CREATE USER IF NOT EXISTS {role}")
+            # The host may be a percent sign, which is none of a parameter.
+            user = role.replace("%", "%%")
+            cursor.execute(f"ALTER USER {user} IDENTIFIED BY %s", [password])
 
     def quoted(self, role: str) -> str:
         if connection.vendor == "postgresql":
