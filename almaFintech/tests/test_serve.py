@@ -78,10 +78,14 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         style = server.request("GET", "/static/admin/css/base.css")
         assert (style.status, style.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
         assert b"--primary" in style.body
-        # Requests that are too long do not reach the application.
-        long = [server.request("GET", f"/api/?{'x' * 100_000}")]
-        long += [server.request("GET", "/api/", X_Long="x" * 100_000)]
-        assert [(answer.status, answer.body) for answer in long] == [(431, b"")] * 2
+        # Requests that are too long do not reach the application. The server may hang up while
+        # they are still being sent.
+        for path, headers in (f"/api/?{'x' * 100_000}", {}), ("/api/", {"X_Long": "x" * 100_000}):
+            try:
+                long = server.request("GET", path, **headers)
+            except ConnectionError:
+                continue
+            assert (long.status, long.body) == (431, b"")
         # One process and the two workers that are the default.
         assert len(children(server.process.pid)) == 2
 
@@ -254,7 +258,8 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
         assert list(threads.map(send, range(30))) == [201] * 30
         assert metric(server, 'wallet_transfers_total{currency="USD"}') == 90
         [folder] = tmp_path.glob("almafintech-metrics-*")
-        assert len(list(folder.glob("counter_*.db"))) <= 3
+        files = {file.name for file in folder.glob("counter_*.db")}
+        assert files <= {f"counter_{slot}.db" for slot in (1, 2, 3)}
     assert other_database.execute("SELECT balance FROM accounts_account ORDER BY id") == [
         (730,),
         (1270,),
