@@ -178,9 +178,9 @@ MUTATIONS = (
     mistake(
         "digest-not-chained",
         LEDGER,
-        "entry.digest_after(bytes(account.last_digest))",
-        "entry.digest_after(bytes(32))",
-        "test_entries.py::test_each_digest_follows_from_the_one_before",
+        "chains.append(bytes(account.seal), entry.content())",
+        "chains.append(bytes(32), entry.content())",
+        "test_entries.py::test_each_digest_follows_from_the_one_before_by_the_key",
     ),
     mistake(
         "author-forgotten",
@@ -282,9 +282,9 @@ MUTATIONS = (
     ),
     mistake(
         "locks-waited-for-without-end",
-        "almaFintech/settings.py",
-        "-c lock_timeout={_timeout}s",
-        "-c lock_timeout=0",
+        "almaFintech/sessions.py",
+        'else f"{timeout}s",',
+        'else "0",',
         "test_locks.py::test_nobody_waits_for_a_lock_for_ever",
     ),
     # What is run again.
@@ -405,10 +405,55 @@ MUTATIONS = (
     ),
     mistake(
         "entries-may-be-rewritten",
-        "accounts/append_only.py",
+        "almaFintech/append_only.py",
         "BEFORE UPDATE OR DELETE OR TRUNCATE ON",
         "BEFORE TRUNCATE ON",
         "test_entries.py::test_the_database_refuses_to_change_entries",
+    ),
+    mistake(
+        "seals-not-verified",
+        VERIFICATION,
+        "if seq and not chain.ends_in(bytes(row[5])):",
+        "if False:",
+        "test_verify_ledger.py::test_a_tail_that_was_cut_off_is_found_by_the_seal",
+    ),
+    mistake(
+        "openings-not-counted",
+        LEDGER,
+        "register.opened += len(rows)",
+        "register.opened += 0",
+        "test_verify_ledger.py::test_an_account_that_vanished_is_found_by_the_register",
+    ),
+    mistake(
+        "earlier-keys-go-on-signing",
+        "almaFintech/chains.py",
+        "for index in range(signed, -1, -1):",
+        "for index in range(len(self._keys)):",
+        "test_verify_ledger.py::test_entries_of_an_earlier_key_verify_and_go_on",
+    ),
+    mistake(
+        "time-of-this-server",
+        LEDGER,
+        "        now = clock.now()\n        for row in rows:",
+        "        from django.utils import timezone\n        now = timezone.now()\n"
+        "        for row in rows:",
+        "test_entries.py::test_the_time_is_that_of_the_database",
+    ),
+    mistake(
+        "receiver-looked-at-first",
+        LEDGER,
+        "    if balances[payer.id] < amount:",
+        "    if receiver.id not in accounts:\n"
+        '        raise AccountMissing("Destination account does not exist")\n'
+        "    if balances[payer.id] < amount:",
+        "test_transfers.py::test_what_one_could_not_pay_says_nothing_of_the_destination",
+    ),
+    mistake(
+        "records-not-chained",
+        "audit/trail.py",
+        "chains.append(bytes(end.seal), record.content())",
+        "chains.append(bytes(32), record.content())",
+        "audit/tests/test_trail.py::test_what_staff_does_verifies",
     ),
     mistake(
         "sums-not-verified",
@@ -420,8 +465,8 @@ MUTATIONS = (
     mistake(
         "digests-not-verified",
         VERIFICATION,
-        "if digest != expected_digest:",
-        "if False:",
+        "if not chain.accepts(content, digest):",
+        "if not chain.accepts(content, digest) and False:",
         "test_verify_ledger.py::test_what_was_changed_is_named",
     ),
     mistake(

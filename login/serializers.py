@@ -45,6 +45,13 @@ class UsernameField(serializers.CharField):
         return User.normalize_username(text)
 
 
+NAMES = {
+    "first_name": {"help_text": "Given name."},
+    "last_name": {"help_text": "Family name."},
+    "email": {"help_text": "E-mail address; nothing is sent to it."},
+}
+
+
 def password_field(help_text: str) -> serializers.CharField:
     return serializers.CharField(
         write_only=True,
@@ -77,12 +84,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
             "is_staff",
             "is_active",
         )
-        extra_kwargs = {
-            "id": {"help_text": "Number of the user."},
-            "first_name": {"help_text": "Given name."},
-            "last_name": {"help_text": "Family name."},
-            "email": {"help_text": "E-mail address; nothing is sent to it."},
-        }
+        extra_kwargs = {"id": {"help_text": "Number of the user."}, **NAMES}
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         fields = super().get_fields()
@@ -121,6 +123,7 @@ class OwnNamesSerializer(serializers.ModelSerializer[User]):
     class Meta:
         model = User
         fields = ("first_name", "last_name", "email")
+        extra_kwargs = NAMES
 
     def update(self, instance: User, validated_data: dict[str, Any]) -> User:
         User.objects.filter(pk=instance.pk).update(**validated_data)

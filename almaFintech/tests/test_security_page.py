@@ -56,6 +56,12 @@ def test_the_server_opens_no_connections():
         if name.split(".")[0] in clients and name not in ("http", "urllib.parse")
     }
 
-    # It listens.
-    assert imported == {("master.py", "socket")}
-    assert "connect(" not in (BASE_DIR / "almaFintech" / "master.py").read_text()
+    # The server listens, `make run` looks whether its port is free, and a backup runs the programs
+    # of the database.
+    assert imported == {
+        ("master.py", "socket"),
+        ("start.py", "socket"),
+        ("backups.py", "subprocess"),
+    }
+    for name in "almaFintech/master.py", "almaFintech/management/commands/start.py":
+        assert "connect(" not in (BASE_DIR / name).read_text()
