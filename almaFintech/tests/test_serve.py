@@ -73,7 +73,10 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         root = server.request("GET", "/api/")
         assert (root.status, sorted(root.json())) == (
             200,
-            ["accounts", "me", "profiles", "transfers", "users"],
+            [
+                *("accounts", "docs", "login", "logout", "me", "profiles", "redoc", "refresh"),
+                *("schema", "transfers", "users"),
+            ],
         )
         style = server.request("GET", "/static/admin/css/base.css")
         assert (style.status, style.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
@@ -129,7 +132,8 @@ def test_it_refuses_the_development_user(tmp_path):
 
     assert refused.returncode == 3
     assert refused.stderr == (
-        "almaFintech does not start: The user 'admin' still has the development password.\n"
+        "almaFintech does not start: The user 'admin' still has the development password: "
+        "`python manage.py changepassword admin` changes it.\n"
     )
 
 
