@@ -159,13 +159,17 @@ def discrepancies() -> Iterator[tuple[str, Any, Any, int | None]]:
     """
     chain = chains.Follower()
     seq = 0
-    while page := list(Record.objects.filter(seq__gt=seq).order_by("seq")[:PAGE]):
+    records = Record.objects.order_by("seq")
+    # From the very first one: a record of a number below 1 would be shown like all others.
+    page = list(records[:PAGE])
+    while page:
         for record in page:
             if record.seq != seq + 1:
                 yield "record_seq", seq + 1, record.seq, record.seq
             seq = record.seq
             if not chain.accepts(record.content(), bytes(record.digest)):
                 yield "record", "a digest that the key gives", bytes(record.digest), seq
+        page = list(records.filter(seq__gt=seq)[:PAGE])
     end = End.objects.first() or End()
     if end.seq != seq or not chain.ends_in(bytes(end.seal)):
         yield "trail", f"the seal of record {seq}", f"that of record {end.seq}", None

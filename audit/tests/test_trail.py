@@ -66,6 +66,16 @@ def test_the_database_refuses_to_change_records(records, statement):
         ("UPDATE audit_record SET number = number + 1 WHERE seq = 3", [("record", 3)]),
         ("DELETE FROM audit_record WHERE seq = 2", [("record_seq", 3), ("record", 3)]),
         ("DELETE FROM audit_record WHERE seq = 3", [("trail", None)]),
+        (
+            "UPDATE audit_record SET seq = -3 WHERE seq = 3",
+            [
+                ("record_seq", -3),
+                ("record", -3),
+                ("record_seq", 1),
+                ("record", 1),
+                ("trail", None),
+            ],
+        ),
         ("DELETE FROM audit_record", [("trail", None)]),
         ("DELETE FROM audit_end", [("trail", None)]),
         ("UPDATE audit_end SET seq = 2", [("trail", None)]),
