@@ -27,8 +27,8 @@ has reached the database since. Nothing is repaired. Every difference is a `Disc
                   an entry says what its transfer says
     booked, cancelled
                   and so it does of when: later only where an earlier entry of the account was
-                  dated later; a transfer says when and by whom it was cancelled if it was, and
-                  only then
+                  dated later, and by no more than clocks may differ; a transfer says when and by
+                  whom it was cancelled if it was, and only then
     origin, destination
                   a transfer forgets no account that is still there
     entries       (of a transfer, where they are too many to tell one by one, or the database
@@ -504,10 +504,13 @@ def _misdated_entries() -> "QuerySet[Entry, Any]":
         account=OuterRef("account"), seq=OuterRef("seq") - 1, date=OuterRef("date")
     )
     said = Case(When(kind=TRANSFER, then=F("transfer__date")), default=F("transfer__cancelled_at"))
+    # Further apart than clocks may be, nothing would have been booked.
+    tolerance = timedelta(seconds=settings.CLOCK_TOLERANCE_SECONDS)
+    kept_in_order = Q(date__gt=F("said"), date__lte=F("said") + tolerance) & Exists(before)
     misdated = (
         Entry.objects.filter(kind__in=OF_TRANSFERS)
         .annotate(said=said)
-        .filter(~Q(date=F("said")), ~Q(Q(date__gt=F("said")) & Exists(before)), said__isnull=False)
+        .filter(~Q(date=F("said")), ~kept_in_order, said__isnull=False)
     )
     return misdated.values_list("pk", "account_id", "seq", "transfer_id", "kind", "date", "said")
 

@@ -581,6 +581,17 @@ def test_an_entry_may_be_dated_later_for_the_sake_of_the_order(history, monkeypa
     assert list(Verification().run()) == []
 
 
+def test_a_date_that_was_taken_far_back_is_named(history):
+    """Of a batch: the entry before each of these has the same date, and so might explain it."""
+    ends = {"origin_id": history.alice, "destination_id": history.bob, "balance": 1}
+    _, history.last = [
+        t.pk for t in ledger.post([Transfer(**ends, reference="1"), Transfer(**ends)])
+    ]
+    tamper(history, "UPDATE accounts_transfer SET date = '2001-01-01 00:00:00' WHERE id = {last}")
+
+    assert named(history) == ["booked alice 8", "booked bob 8"]
+
+
 def test_the_values_are_told(history):
     with behind_the_back() as cursor:
         cursor.execute(
