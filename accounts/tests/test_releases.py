@@ -25,6 +25,9 @@ def migrated(transactional_db, request, settings):
     executor.migrate(targets)
     apps = MigrationExecutor(connection).loader.project_state(targets).apps
     models = {model._meta.db_table: model for model in apps.get_models(include_auto_created=True)}
+    for table in "accounts_register", "audit_end":
+        # The release has its own beginnings of these.
+        models[table]._base_manager.all().delete()
     for table, rows in release["tables"].items():
         model = models[table]
         fields = {field.attname: field for field in model._meta.concrete_fields}
