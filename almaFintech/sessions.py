@@ -13,8 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 # wsgi.py and asgi.py say so before the settings are read.
 serves_http = False
 
-# Long enough for all the threads of two workers to take one busy account in turn.
-MOMENT_MILLISECONDS = 500
+MOMENT_MILLISECONDS = 100
 # A request leaves no transaction open without a statement for so long, unless its process or its
 # host is frozen.
 IDLE_SECONDS = 10
