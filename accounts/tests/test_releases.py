@@ -18,6 +18,7 @@ RELEASES = sorted((Path(__file__).parent / "releases").glob("*.json"))
 def migrated(transactional_db, request, settings):
     """The database of a release, after the migrations that came later."""
     release = json.loads(request.param.read_text())
+    own_key = settings.LEDGER_KEY
     settings.LEDGER_KEY = release["ledger_key"]
     everything = MigrationExecutor(connection).loader.graph.leaf_nodes()
     executor = MigrationExecutor(connection)
@@ -40,6 +41,9 @@ def migrated(transactional_db, request, settings):
         for sql in connection.ops.sequence_reset_sql(no_style(), list(models.values())):
             cursor.execute(sql)
     MigrationExecutor(connection).migrate(everything)
+    yield
+    # What empties the tables afterwards signs their beginnings for the next test.
+    settings.LEDGER_KEY = own_key
 
 
 def read(field, value):
