@@ -24,6 +24,7 @@ from django.db.models import Model, QuerySet
 from rest_framework import status
 
 from accounts import metrics, models
+from accounts.chain import FOR_GOOD
 from almaFintech import chains, clock
 from almaFintech.errors import RETRY_AFTER_SECONDS, Refusal
 from almaFintech.querysets import locked
@@ -314,8 +315,12 @@ def _open_accounts(
     register = _lock_register()
     rows = [models.Account(pk=pk, currency=currency) for pk, currency, _ in openings]
     _rows(models.Account).bulk_create(rows)
+    # A number that somebody else has written is not made good by counting on from it.
+    signed = register.is_signed()
     register.opened += len(rows)
-    register.seal = chains.keys()[0].count(register.NAME, register.opened)
+    register.seal = (
+        chains.keys()[0].count(register.NAME, register.opened) if signed else chains.GENESIS
+    )
     _rows(models.Register).filter(pk=register.pk).update(opened=register.opened, seal=register.seal)
     journal = Journal({row.pk: row for row in rows})
     now = clock.now()
@@ -395,7 +400,15 @@ def _close_accounts(ids: Sequence[int], by: User | None, reason: str) -> tuple[i
     journal = Journal(rows)
     now = clock.now()
     for row in rows.values():
-        journal.enter(row, models.Entry.Kind.CLOSING, -row.balance, now, by=by, reason=reason)
+        journal.enter(
+            row,
+            models.Entry.Kind.CLOSING,
+            -row.balance,
+            now,
+            by=by,
+            reason=reason,
+            signed_with=FOR_GOOD,
+        )
     journal.write()
     return _rows(models.Account).filter(pk__in=list(rows)).delete()
 
@@ -484,7 +497,13 @@ class Journal:
             )
 
     def enter(
-        self, account: "models.Account", kind: str, amount: int, date: datetime, **fields: Any
+        self,
+        account: "models.Account",
+        kind: str,
+        amount: int,
+        date: datetime,
+        signed_with: bytes = b"",
+        **fields: Any,
     ) -> None:
         """Change the balance of a locked account by `amount`, and enter that in its chain."""
         last = account.last_date or date
@@ -504,7 +523,9 @@ class Journal:
             currency=account.currency,
             **fields,
         )
-        entry.digest, account.seal = chains.append(bytes(account.seal), entry.content())
+        entry.digest, account.seal = chains.append(
+            bytes(account.seal), entry.content() + signed_with
+        )
         self.entries.append(entry)
 
     def write(self) -> None:
@@ -544,7 +565,7 @@ def _lock_accounts(
 def _lock_register() -> "models.Register":
     rows = _locked(models.Register, [models.Register.ONLY])
     if not rows:
-        # Only where all tables were emptied; two who come here at once make one row.
+        # Only where it was deleted; two who come here at once make one row, which nobody signs.
         _rows(models.Register).bulk_create([models.Register()], ignore_conflicts=True)
         rows = _locked(models.Register, [models.Register.ONLY])
     return rows[0]

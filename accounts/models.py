@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from accounts import ledger
 from accounts.chain import content_of
 from accounts.currencies import currencies_in_use, currency_choices, in_units
+from almaFintech import chains
 from almaFintech.chains import GENESIS
 from almaFintech.querysets import BranchedQuerySet
 
@@ -490,6 +491,10 @@ class Register(models.Model):
 
     def __str__(self) -> str:
         return f"{self.opened} accounts opened"
+
+    def is_signed(self) -> bool:
+        """Whether the ledger, by its key or an earlier one, has written this number."""
+        return chains.is_count(bytes(self.seal), self.NAME, self.opened)
 
 
 class IdempotencyKey(models.Model):

@@ -5,10 +5,11 @@ Each row carries a digest of what it says, and the one row that owns the chain c
     digest = HMAC(key, "link" + the seal before + the content)
     seal   = HMAC(key, "seal" + digest)
 
-HMAC is that of RFC 2104 with SHA-256, both are 32 bytes, and the seal before the first row is 32
-zeros. Whoever can write to the database but lacks the key can compute neither. The seal of an
-earlier row is stored nowhere, so such a writer cannot take rows off the end either, unless a copy
-of the database from that time is at hand; `verify_ledger --heads` is for that case.
+HMAC is that of RFC 2104 with SHA-256, and both are 32 bytes. The seal before the first row is 32
+zeros; in the one chain of all records it is the signed count of none. Whoever can write to the
+database but lacks the key can compute neither. The seal of an earlier row is stored nowhere, so
+such a writer cannot take rows off the end either, unless a copy of the database from that time is
+at hand; `verify_ledger --heads` is for that case.
 
 The key is `LEDGER_KEY`. `LEDGER_KEY_FALLBACKS` holds earlier ones, the latest first, so that what
 they have signed still verifies. A chain only ever moves on to later keys.
@@ -65,13 +66,24 @@ def append(seal: bytes, content: bytes) -> tuple[bytes, bytes]:
     return digest, key.seal(digest)
 
 
-class Follower:
-    """Reads a chain from its first row on, through changes of the key."""
+def is_count(seal: bytes, name: str, number: int) -> bool:
+    """Return whether this is the seal of a number, by the key or an earlier one."""
+    return any(key.count(name, number) == seal for key in keys())
 
-    def __init__(self) -> None:
+
+class Follower:
+    """Reads a chain from its first row on, through changes of the key.
+
+    name: that of a chain which begins with the seal of "no rows yet", see `Key.count`; without
+        one it begins with zeros.
+    """
+
+    def __init__(self, name: str = "") -> None:
         self._keys = keys()
         # The keys that may have signed the row last read, each with its seal of that row.
-        self._seals = [(index, GENESIS) for index in range(len(self._keys))]
+        self._seals = [
+            (index, key.count(name, 0) if name else GENESIS) for index, key in enumerate(self._keys)
+        ]
 
     def accepts(self, content: bytes, digest: bytes) -> bool:
         """Read the next row, and return whether its digest follows from the rows before it.
@@ -87,6 +99,14 @@ class Follower:
         oldest = max(signed for signed, _ in self._seals)
         self._seals = [(index, self._keys[index].seal(digest)) for index in range(oldest + 1)]
         return False
+
+    def would_accept(self, content: bytes, digest: bytes) -> bool:
+        """Return what `accepts` would, and read nothing."""
+        return any(
+            self._keys[index].link(seal, content) == digest
+            for signed, seal in self._seals
+            for index in range(signed + 1)
+        )
 
     def ends_in(self, seal: bytes) -> bool:
         """Return whether this is the seal of the row last read."""

@@ -215,6 +215,9 @@ def body_length(environ: Environ) -> int:
     if "HTTP_TRANSFER_ENCODING" in environ:
         environ.pop("CONTENT_LENGTH", None)
     declared = environ.get("CONTENT_LENGTH", "")
+    if declared.startswith("0"):
+        # Python refuses to read thousands of digits, be they zeros.
+        declared = environ["CONTENT_LENGTH"] = declared.lstrip("0") or "0"
     length = int(declared) if declared.isdecimal() else 0
     return length if length <= settings.MAX_BODY_BYTES else 0
 

@@ -76,6 +76,7 @@ class End(models.Model):
     """
 
     ONLY = 1
+    NAME = "records"
 
     id = models.SmallIntegerField(primary_key=True, default=ONLY)
     seq = models.BigIntegerField(default=0)

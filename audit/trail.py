@@ -144,7 +144,7 @@ def _append(records: list[Record]) -> None:
 def _locked_end() -> End:
     rows = locked(End.objects.filter(pk=End.ONLY))
     if not rows:
-        # The first record of all; two who come here at once make one row.
+        # Only where it was deleted; two who come here at once make one row, which nobody signs.
         End.objects.bulk_create([End()], ignore_conflicts=True)
         rows = locked(End.objects.filter(pk=End.ONLY))
     return rows[0]
@@ -157,17 +157,23 @@ def discrepancies() -> Iterator[tuple[str, Any, Any, int | None]]:
     each follows from the one before, by the key of the ledger; `trail`: the end is the last
     record's, and sealed by that key.
     """
-    chain = chains.Follower()
+    chain = chains.Follower(End.NAME)
     seq = 0
-    while page := list(Record.objects.filter(seq__gt=seq).order_by("seq")[:PAGE]):
+    records = Record.objects.order_by("seq")
+    # From the very first one: a record of a number below 1 would be shown like all others.
+    page = list(records[:PAGE])
+    while page:
         for record in page:
             if record.seq != seq + 1:
                 yield "record_seq", seq + 1, record.seq, record.seq
             seq = record.seq
             if not chain.accepts(record.content(), bytes(record.digest)):
                 yield "record", "a digest that the key gives", bytes(record.digest), seq
-    end = End.objects.first() or End()
-    if end.seq != seq or not chain.ends_in(bytes(end.seal)):
+        page = list(records.filter(seq__gt=seq)[:PAGE])
+    end = End.objects.first()
+    if end is None:
+        yield "trail", f"the seal of record {seq}", None, None
+    elif end.seq != seq or not chain.ends_in(bytes(end.seal)):
         yield "trail", f"the seal of record {seq}", f"that of record {end.seq}", None
 
 

@@ -178,8 +178,8 @@ MUTATIONS = (
     mistake(
         "digest-not-chained",
         LEDGER,
-        "chains.append(bytes(account.seal), entry.content())",
-        "chains.append(bytes(32), entry.content())",
+        "bytes(account.seal), entry.content() + signed_with",
+        "bytes(32), entry.content() + signed_with",
         "test_entries.py::test_each_digest_follows_from_the_one_before_by_the_key",
     ),
     mistake(
@@ -192,7 +192,7 @@ MUTATIONS = (
     mistake(
         "closing-not-entered",
         LEDGER,
-        "journal.enter(row, models.Entry.Kind.CLOSING,",
+        "journal.enter(\n            row,\n            models.Entry.Kind.CLOSING,",
         "str(",
         "test_entries.py::test_a_deleted_account_leaves_its_entries",
     ),

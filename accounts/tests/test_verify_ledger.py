@@ -581,6 +581,17 @@ def test_an_entry_may_be_dated_later_for_the_sake_of_the_order(history, monkeypa
     assert list(Verification().run()) == []
 
 
+def test_a_date_that_was_taken_far_back_is_named(history):
+    """Of a batch: the entry before each of these has the same date, and so might explain it."""
+    ends = {"origin_id": history.alice, "destination_id": history.bob, "balance": 1}
+    _, history.last = [
+        t.pk for t in ledger.post([Transfer(**ends, reference="1"), Transfer(**ends)])
+    ]
+    tamper(history, "UPDATE accounts_transfer SET date = '2001-01-01 00:00:00' WHERE id = {last}")
+
+    assert named(history) == ["booked alice 8", "booked bob 8"]
+
+
 def test_the_values_are_told(history):
     with behind_the_back() as cursor:
         cursor.execute(
@@ -1021,6 +1032,40 @@ def test_a_register_without_the_key_is_found(history, settings):
         cursor.execute("UPDATE accounts_register SET seal = %s", [forged])
 
     assert named(history) == ["opened", "register"]
+
+
+def test_the_register_is_not_signed_after_somebody_else_has_written_it(history):
+    history.gone = Account.objects.create(currency="USD", balance=5).pk
+    tamper(history, "DELETE FROM accounts_entry WHERE account_id = {gone}")
+    tamper(history, "DELETE FROM accounts_account WHERE id = {gone}")
+    tamper(history, "UPDATE accounts_register SET opened = opened - 1")
+
+    Account.objects.create(currency="USD", balance=5)
+
+    assert named(history) == ["register"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["DELETE FROM accounts_register", "UPDATE accounts_register SET opened = 0, seal = %s"],
+)
+def test_a_register_that_was_begun_anew_is_found(history, change):
+    for table in "login_profile_accounts", "accounts_entry", "accounts_transfer":
+        tamper(history, f"DELETE FROM {table}")
+    tamper(history, "DELETE FROM accounts_account")
+    tamper(history, change)
+    assert named(history) == ["register"]
+
+    Account.objects.create(currency="USD", balance=5)
+
+    assert named(history) == ["register"]
+
+
+def test_entries_cut_off_after_the_closing_of_a_currency_are_found(history):
+    tamper(history, "DELETE FROM accounts_entry WHERE account_id = {franc} AND seq = 3")
+    tamper(history, "DELETE FROM accounts_account WHERE id = {franc}")
+
+    assert named(history) == ["closing franc 2"]
 
 
 def test_entries_of_an_earlier_key_verify_and_go_on(history, settings):

@@ -128,6 +128,12 @@ def test_a_server_refuses_a_large_body(server):
     assert send(server, {"Content-Length": "500000"}, b"x" * 500_000) == (413, TOO_LARGE)
 
 
+def test_a_server_reads_a_length_with_any_number_of_zeros(server):
+    status, answer = send(server, {"Content-Length": "0" * 5000 + "2"}, b"{}")
+
+    assert (status, answer["username"]) == (400, ["This field is required."])
+
+
 def test_a_server_reads_no_further_than_declared(server):
     status, answer = send(server, {"Content-Length": "2"}, b"{}" + b"x" * 5000)
 

@@ -41,7 +41,9 @@ def test_the_role_serves_everything(granted, boss, tmp_path, settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
     boss.user.set_password(PASSWORD)
     boss.user.save()
-    with Server(tmp_path / "log", DATABASE_URL=granted) as server:
+    # The key that has signed the beginnings of this database.
+    key = {"LEDGER_KEY": settings.LEDGER_KEY}
+    with Server(tmp_path / "log", DATABASE_URL=granted, **key) as server:
         login = server.request(
             "POST", "/api/login/", {"username": "boss", "password": PASSWORD}
         ).json()

@@ -66,6 +66,16 @@ def test_the_database_refuses_to_change_records(records, statement):
         ("UPDATE audit_record SET number = number + 1 WHERE seq = 3", [("record", 3)]),
         ("DELETE FROM audit_record WHERE seq = 2", [("record_seq", 3), ("record", 3)]),
         ("DELETE FROM audit_record WHERE seq = 3", [("trail", None)]),
+        (
+            "UPDATE audit_record SET seq = -3 WHERE seq = 3",
+            [
+                ("record_seq", -3),
+                ("record", -3),
+                ("record_seq", 1),
+                ("record", 1),
+                ("trail", None),
+            ],
+        ),
         ("DELETE FROM audit_record", [("trail", None)]),
         ("DELETE FROM audit_end", [("trail", None)]),
         ("UPDATE audit_end SET seq = 2", [("trail", None)]),
@@ -80,7 +90,7 @@ def test_a_changed_record_is_named(records, change, expected):
 @pytest.mark.django_db(transaction=True)
 def test_a_chain_written_anew_without_the_key_is_found(records):
     key = chains.Key("a guess")
-    seal = chains.GENESIS
+    seal = key.count(End.NAME, 0)
     tamper("UPDATE audit_record SET username = 'bob'")
     for record in Record.objects.order_by("seq"):
         digest = key.link(seal, record.content())
@@ -89,6 +99,20 @@ def test_a_chain_written_anew_without_the_key_is_found(records):
     End.objects.update(seal=seal)
 
     assert found() == [("record", 1), ("record", 2), ("record", 3), ("trail", None)]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM audit_end", "UPDATE audit_end SET seq = 0, seal = %s"]
+)
+def test_a_trail_that_was_begun_anew_is_found(records, boss, alice, change):
+    tamper("DELETE FROM audit_record")
+    tamper(change, *[chains.GENESIS] * change.count("%s"))
+    assert found() == [("trail", None)]
+
+    boss.patch(f"/api/accounts/{alice.account.pk}/", {"balance": 4})
+
+    assert found() == [("record", 1)]
 
 
 @needs_row_locks
