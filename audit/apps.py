@@ -1,6 +1,14 @@
 from django.apps import AppConfig
+from django.db.models.signals import pre_save
 
 
 class AuditConfig(AppConfig):
     name = "audit"
     verbose_name = "Audit"
+
+    def ready(self) -> None:
+        from accounts.models import refuse_fixtures
+        from audit.models import End, Record
+
+        for model in Record, End:
+            pre_save.connect(refuse_fixtures, sender=model)
