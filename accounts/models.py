@@ -51,7 +51,7 @@ class Kept(models.Model):
     """A row that one module writes, and that no way of Django's changes or deletes.
 
     Attributes:
-        refusal: sentence for whoever tries.
+        refusal: the sentence with which such attempts are refused.
     """
 
     refusal: str
@@ -261,7 +261,7 @@ class TransferQuerySet(BranchedQuerySet["Transfer"]):
 
 
 class CascadeQuerySet(models.QuerySet["Transfer"]):
-    """What Django itself uses; the one change it may make is to forget an account being closed."""
+    """Rows for Django itself, which may change one thing: forget an account that is being closed."""
 
     def update(self, **kwargs: Any) -> int:
         if kwargs not in ({"origin": None}, {"destination": None}) or not ledger.is_closing():
