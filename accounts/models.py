@@ -261,7 +261,7 @@ class TransferQuerySet(BranchedQuerySet["Transfer"]):
 
 
 class CascadeQuerySet(models.QuerySet["Transfer"]):
-    """Rows for Django itself, which may change one thing: forget an account that is being closed."""
+    """Rows for Django itself, which may change one thing: forget an account being closed."""
 
     def update(self, **kwargs: Any) -> int:
         if kwargs not in ({"origin": None}, {"destination": None}) or not ledger.is_closing():
