@@ -90,7 +90,7 @@ class PostgreSQL:
         settings = connection.settings_dict
         # It has no default for the database; the rest is in its variables.
         name = settings["NAME"] or f"service={settings['OPTIONS']['service']}"
-        options = ("--exit-on-error", "--single-transaction", "--no-owner")
+        options = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
         self.tool("pg_restore").run(*options, f"--dbname={name}", str(file))
 
     def tables(self, file: Path) -> set[str]:

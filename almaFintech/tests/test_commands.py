@@ -93,8 +93,7 @@ def test_a_development_server_on_a_full_disk_says_so_and_ends(tmp_path):
 def test_the_statuses_of_verify_ledger_are_those_of_the_guide(other_database):
     guide = (BASE_DIR / "docs/operating.md").read_text()
     assert (
-        "The fourth exits 0 when all is well, 1 when it complains, and 2 when\n"
-        "something kept it from checking."
+        "The fourth exits 0 when all is well, 1 when it\ncomplains, and 2 when it could not check."
     ) in guide
 
     def status(**environment: str) -> int:
