@@ -69,10 +69,11 @@ class PostgreSQL:
     def tool(self, name: str) -> Tool:
         from django.db.backends.postgresql.client import DatabaseClient
 
-        settings = connection.settings_dict
-        _, secrets = DatabaseClient.settings_to_cmd_args_env(settings, [])
-        places = {"HOST": "PGHOST", "PORT": "PGPORT", "USER": "PGUSER", "NAME": "PGDATABASE"}
-        named = {place: str(settings[name]) for name, place in places.items() if settings[name]}
+        _, secrets = DatabaseClient.settings_to_cmd_args_env(connection.settings_dict, [])
+        # As the server connects, also where the URL names the place among its options.
+        told = connection.get_connection_params()
+        places = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+        named = {place: str(told[name]) for name, place in places.items() if told.get(name)}
         return Tool(name, (), {**named, **(secrets or {})}, "postgresql-client")
 
     def outdated(self) -> str:

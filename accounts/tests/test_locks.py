@@ -63,15 +63,21 @@ def test_a_cancellation_locks_transfers_and_then_accounts_by_id(alice, bob):
     assert bob.balance == 0
 
 
-def test_an_opened_account_needs_no_lock(boss):
-    assert locks_of(lambda: boss.post("/api/accounts/", {"currency": "USD", "balance": 5})) == []
+def test_an_opened_account_locks_the_register_and_then_the_records(boss):
+    boss.post("/api/accounts/", {"currency": "USD", "balance": 5})
+    locks = locks_of(lambda: boss.post("/api/accounts/", {"currency": "USD", "balance": 5}))
+
+    assert [lock.table for lock in locks] == ["accounts_register", "audit_end"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_an_edit_locks_the_account(alice, boss, method):
     body = {"currency": "USD", "balance": 7}
-    locks = locks_of(lambda: boss.request(method, path_of(alice), body))
+    boss.request(method, path_of(alice), {**body, "balance": 8})
+    *locks, last = locks_of(lambda: boss.request(method, path_of(alice), body))
 
+    # The end of the records comes last, so that nothing is waited for under its lock.
+    assert last.table == "audit_end"
     # One row needs no order.
     assert {lock._replace(order=ACCOUNTS.order) for lock in locks} == {ACCOUNTS}
     assert alice.balance == 7

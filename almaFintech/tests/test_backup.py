@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf import settings
@@ -207,8 +207,9 @@ def test_the_commands_for_containers(run, tmp_path, world, third_database):
 
     def variables(url: str) -> dict[str, str]:
         parts = urlsplit(url)
+        [socket] = parse_qs(parts.query).get("host", [""])
         return {
-            "PGHOST": parts.hostname or "",
+            "PGHOST": parts.hostname or socket,
             "PGPORT": str(parts.port or 5432),
             "PGPASSWORD": parts.password or "",
             "POSTGRES_USER": parts.username or "",

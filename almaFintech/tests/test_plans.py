@@ -56,7 +56,7 @@ SELECT n, n FROM generate_series(10, {USERS}) n
 UNION ALL SELECT 1, n FROM generate_series(1, 5) n
 UNION ALL SELECT 2, n FROM generate_series(3, 4) n UNION ALL SELECT 3, 5;
 INSERT INTO accounts_transfer (id, date, origin_id, destination_id, currency, balance, cancelled,
-                               reference)
+                               cancelled_at, reference)
 SELECT n, '2024-01-01Z'::timestamptz + n * interval '1 minute',
        CASE WHEN n <= 3 THEN 3 WHEN n % 10 = 0 THEN 1 WHEN n % 1440 = 1 THEN 2
             ELSE 10 + n::bigint * 7919 % 49990 * 2 END,
@@ -64,6 +64,7 @@ SELECT n, '2024-01-01Z'::timestamptz + n * interval '1 minute',
             ELSE 11 + n::bigint * 104729 % 49990 * 2 END,
        CASE WHEN n % 5000 = 7 THEN 'CHF' WHEN n % 10 = 5 THEN 'EUR' ELSE 'USD' END,
        1 + n::bigint * 7919 % 1000003, n % 2000 = 3,
+       CASE WHEN n % 2000 = 3 THEN '2026-01-01Z'::timestamptz END,
        CASE WHEN n % 21 = 0 THEN 'rent' WHEN n % 21 = 1 THEN 'order ' || n ELSE '' END
 FROM generate_series(1, {TRANSFERS}) n;
 INSERT INTO accounts_entry (account_id, seq, transfer_id, counterparty, amount, balance_after,
