@@ -109,7 +109,7 @@ class AccountForm(forms.ModelForm):
 
 
 class ClosingForm(forms.Form):
-    """What the page asks that confirms the deletion of accounts."""
+    """Form of the page that confirms the deletion of accounts."""
 
     reason = forms.CharField(
         max_length=140,
@@ -191,7 +191,7 @@ class AccountAdmin(WalletAdmin):
             raise ValidationError(f"Nothing was deleted. Reason: {form.errors['reason'][0]}")
 
     def closing(self, accounts: Iterable[Account]) -> dict[str, Any]:
-        """What the pages show that confirm a deletion: what is written off, and whose it was."""
+        """Context of the confirmation pages: the balances to be written off, and their owners."""
         accounts = list(accounts)
         owners: dict[int, list[str]] = {account.pk: [] for account in accounts}
         profiles = Account.profile_set.through.objects.filter(account__in=list(owners))

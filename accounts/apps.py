@@ -6,7 +6,7 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts.models import Account, Entry, Transfer, refuse_fixtures
+        from accounts.models import Account, Entry, Register, Transfer, refuse_fixtures
 
-        for model in Account, Transfer, Entry:
+        for model in Account, Transfer, Entry, Register:
             pre_save.connect(refuse_fixtures, sender=model)

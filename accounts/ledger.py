@@ -14,6 +14,7 @@ Amounts and balances are micro units, whole numbers from 0 to MAX_MICRO_UNITS.
 
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,6 +32,7 @@ from almaFintech.querysets import locked
 from almaFintech.transactions import retried
 
 M = TypeVar("M", bound=Model)
+_closing: ContextVar[bool] = ContextVar("closing", default=False)
 
 # The largest number of the column and of the JSON numbers that clients send.
 MAX_MICRO_UNITS = 2**63 - 1
@@ -410,7 +412,16 @@ def _close_accounts(ids: Sequence[int], by: User | None, reason: str) -> tuple[i
             signed_with=FOR_GOOD,
         )
     journal.write()
-    return _rows(models.Account).filter(pk__in=list(rows)).delete()
+    token = _closing.set(True)
+    try:
+        return _rows(models.Account).filter(pk__in=list(rows)).delete()
+    finally:
+        _closing.reset(token)
+
+
+def is_closing() -> bool:
+    """Whether the ledger is deleting accounts just now, which their transfers then forget."""
+    return _closing.get()
 
 
 def lock_to_close(ids: Iterable[int]) -> "dict[int | None, models.Account]":

@@ -1,4 +1,4 @@
-"""How much a user may learn of other accounts from transfers that are refused."""
+"""Limit on what refused transfers reveal about other accounts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -5,7 +5,7 @@ What Django offers beside `save()` and `delete()` is either routed there or refu
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar, cast
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -18,6 +18,8 @@ from accounts.currencies import currencies_in_use, currency_choices, in_units
 from almaFintech import chains
 from almaFintech.chains import GENESIS
 from almaFintech.querysets import BranchedQuerySet
+
+M = TypeVar("M", bound=models.Model)
 
 STATEMENT_COLUMNS = (
     "seq",
@@ -33,6 +35,37 @@ STATEMENT_COLUMNS = (
 # Each account is two branches of the statement for a page, and each of them costs time to write
 # and to plan, so that for many accounts one condition on all transfers is quicker.
 MOST_BRANCHED_ACCOUNTS = 8
+
+
+class KeptQuerySet(models.QuerySet[M]):
+    """Rows of a `Kept` model: they are read here, and written past this queryset."""
+
+    def refuse(self, *args: Any, **options: Any) -> NoReturn:
+        raise ledger.SideDoor(cast(type[Kept], self.model).refusal)
+
+    update = bulk_update = bulk_create = delete = refuse
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+class Kept(models.Model):
+    """A row that one module writes, and that no way of Django's changes or deletes.
+
+    Attributes:
+        refusal: the sentence with which such attempts are refused.
+    """
+
+    refusal: str
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"
+
+    def save(self, *args: Any, **options: Any) -> NoReturn:
+        raise ledger.SideDoor(self.refusal)
+
+    def delete(self, *args: Any, **options: Any) -> NoReturn:
+        raise ledger.SideDoor(self.refusal)
 
 
 def number_of(model: type[models.Model]) -> "models.ForeignKey[Any, Any]":
@@ -229,15 +262,21 @@ class TransferQuerySet(BranchedQuerySet["Transfer"]):
 
 
 class CascadeQuerySet(models.QuerySet["Transfer"]):
-    """What Django itself uses; the one change it may make is to forget a deleted account."""
+    """Rows for Django itself, which may change one thing: forget an account being closed."""
 
     def update(self, **kwargs: Any) -> int:
-        if kwargs not in ({"origin": None}, {"destination": None}):
+        if kwargs not in ({"origin": None}, {"destination": None}) or not ledger.is_closing():
             raise ledger.SideDoor("A booked transfer does not change: delete() gives it back.")
         return super().update(**kwargs)
 
     def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ledger.SideDoor("A booked transfer does not change: delete() gives it back.")
+
+    def delete(self) -> NoReturn:
+        raise ledger.SideDoor("A booked transfer stays: Transfer.objects.delete() cancels it.")
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
 
     def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise ledger.SideDoor("Transfers are booked by save() or Transfer.objects.bulk_create().")
@@ -348,7 +387,7 @@ class Transfer(models.Model):
         return 0, {}
 
 
-class EntryQuerySet(models.QuerySet["Entry"]):
+class EntryQuerySet(KeptQuerySet["Entry"]):
     def of(self, account: int) -> Self:
         """The entries of an account, oldest first."""
         return self.filter(account=account).order_by("seq")
@@ -361,23 +400,8 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """These entries as the lines of a statement, dictionaries of `STATEMENT_COLUMNS`."""
         return self.annotate(reference=F("reason")).values(*STATEMENT_COLUMNS)
 
-    def delete(self, *args: Any, **options: Any) -> NoReturn:
-        raise ledger.SideDoor("Entries are kept for good: save() a new state of the account.")
 
-    delete.alters_data = True  # type: ignore[attr-defined]
-    delete.queryset_only = True  # type: ignore[attr-defined]
-
-    def update(self, **kwargs: Any) -> NoReturn:
-        self.delete()
-
-    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.delete()
-
-    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ledger.SideDoor("Entries are written by the ledger: save() accounts and transfers.")
-
-
-class Entry(models.Model):
+class Entry(Kept):
     """One change of one balance, written once and kept for good.
 
     Attributes:
@@ -403,6 +427,8 @@ class Entry(models.Model):
         ADJUSTMENT = "adjustment"
         CLOSING = "closing"
 
+    refusal = "Entries are kept for good, and written by the ledger: save() accounts and transfers."
+
     id = models.BigAutoField(primary_key=True)
     account = models.ForeignKey(
         Account,
@@ -427,9 +453,8 @@ class Entry(models.Model):
 
     objects = models.Manager.from_queryset(EntryQuerySet)()
 
-    class Meta:
+    class Meta(Kept.Meta):
         ordering = ("id",)
-        base_manager_name = "objects"
         verbose_name_plural = "entries"
         # The balance at a moment, and the period of a statement.
         indexes = [models.Index(fields=["account", "date", "seq"], name="entry_account_date")]
@@ -443,12 +468,6 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_id}/{self.seq}: {in_units(self.amount, self.currency)}"
-
-    def save(self, *args: Any, **options: Any) -> NoReturn:
-        raise ledger.SideDoor("Entries are written by the ledger: save() accounts and transfers.")
-
-    def delete(self, *args: Any, **options: Any) -> NoReturn:
-        raise ledger.SideDoor("Entries are kept for good: save() a new state of the account.")
 
     def content(self) -> bytes:
         """What the digest of this entry vouches for."""
@@ -467,7 +486,7 @@ class Entry(models.Model):
         )
 
 
-class Register(models.Model):
+class Register(Kept):
     """How many accounts were ever opened, in its one row.
 
     An account that is deleted behind the server's back together with all its entries leaves no
@@ -480,12 +499,15 @@ class Register(models.Model):
 
     ONLY = 1
     NAME = "accounts"
+    refusal = "The ledger counts the accounts: save() them."
 
     id = models.SmallIntegerField(primary_key=True, default=ONLY)
     opened = models.BigIntegerField(default=0)
     seal = models.BinaryField(max_length=32, default=GENESIS)
 
-    class Meta:
+    objects = models.Manager.from_queryset(KeptQuerySet)()
+
+    class Meta(Kept.Meta):
         verbose_name_plural = "register"
         constraints = [models.CheckConstraint(condition=Q(id=1), name="register_has_one_row")]
 

@@ -35,7 +35,7 @@ class WholeNumberField(serializers.IntegerField):
 
 
 class MicroUnitsField(WholeNumberField):
-    """An amount. Whoever sends whole units with a point is told the micro units."""
+    """An amount. The error for a decimal number names the micro units that it stands for."""
 
     default_error_messages = {
         "units": "Whole micro units are required: {units} is {micro_units}.",

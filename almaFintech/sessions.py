@@ -1,4 +1,4 @@
-"""What every connection to the database is told when it is made, and how long it waits for locks.
+"""Session settings of the database connections, and how long they wait for locks.
 
 A process that serves HTTP waits a moment only: each waiting request holds a thread, and a single
 account that somebody keeps locked must not hold all of them. `transactions.retried` lets some

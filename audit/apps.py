@@ -1,5 +1,5 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_save
 
 
 class AuditConfig(AppConfig):
@@ -7,6 +7,10 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit"
 
     def ready(self) -> None:
+        from accounts.models import refuse_fixtures
         from audit.beginnings import begin
+        from audit.models import End, Record
 
         post_migrate.connect(begin, sender=self)
+        for model in Record, End:
+            pre_save.connect(refuse_fixtures, sender=model)

@@ -6,10 +6,11 @@ from datetime import UTC
 from django.contrib.auth.models import User
 from django.db import models
 
+from accounts.models import Kept, KeptQuerySet
 from almaFintech.chains import GENESIS
 
 
-class Record(models.Model):
+class Record(Kept):
     """One action of one member of staff on one object.
 
     It refers to nothing: the record outlives the user who did it and the object it was done to.
@@ -26,6 +27,8 @@ class Record(models.Model):
         reason: why, in the words of whoever did it; "" where none was given.
         digest: link of the chain of all records, see `almaFintech.chains`.
     """
+
+    refusal = "Records are kept for good, and written by `audit.trail`."
 
     class Action(models.TextChoices):
         CREATED = "created"
@@ -45,7 +48,9 @@ class Record(models.Model):
     reason = models.CharField(max_length=140, blank=True, default="")
     digest = models.BinaryField(max_length=32)
 
-    class Meta:
+    objects = models.Manager.from_queryset(KeptQuerySet)()
+
+    class Meta(Kept.Meta):
         ordering = ("-id",)
         indexes = [models.Index(fields=["kind", "number"], name="record_object")]
 
@@ -68,7 +73,7 @@ class Record(models.Model):
         return json.dumps(fields, separators=(",", ":"), sort_keys=True).encode("ascii")
 
 
-class End(models.Model):
+class End(Kept):
     """The end of the chain of records, in its one row, which is locked to add to the chain.
 
     Attributes:
@@ -77,12 +82,15 @@ class End(models.Model):
 
     ONLY = 1
     NAME = "records"
+    refusal = "The chain of records is written by `audit.trail`."
 
     id = models.SmallIntegerField(primary_key=True, default=ONLY)
     seq = models.BigIntegerField(default=0)
     seal = models.BinaryField(max_length=32, default=GENESIS)
 
-    class Meta:
+    objects = models.Manager.from_queryset(KeptQuerySet)()
+
+    class Meta(Kept.Meta):
         constraints = [models.CheckConstraint(condition=models.Q(id=1), name="trail_has_one_end")]
 
     def __str__(self) -> str:

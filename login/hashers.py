@@ -1,4 +1,4 @@
-"""Password hashers that leave the machine to the others while many people log in at once."""
+"""Password hashers that leave processor time for other requests while many people log in."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher, PBKDF2PasswordHash
 
 from almaFintech.errors import Busy
 
-# A hash takes tens of milliseconds: whoever has waited longer has hundreds in front.
+# A hash takes tens of milliseconds, so a longer wait means that hundreds are queued ahead.
 WAIT_SECONDS = 5
 
 

@@ -1,4 +1,4 @@
-"""Whether a token still counts: its user, its password and its session."""
+"""Check of a token against its user, password and session."""
 
 from typing import Any
 

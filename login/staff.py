@@ -1,4 +1,4 @@
-"""The last active member of staff stays, for nobody else could make another one."""
+"""Keep the last active member of staff: nobody else could appoint another one."""
 
 from collections.abc import Iterable
 

@@ -156,7 +156,7 @@ class OwnPasswordView(views.APIView):
         user = acting_user(request)
         serializer = OwnPasswordSerializer(data=request.data, context={"user": user})
         serializer.is_valid(raise_exception=True)
-        # Whoever has found a token must not be able to guess the password here.
+        # A stolen token must not become a way to guess the password.
         attempt = Attempt(LOGIN, request)
         attempt.by(user.get_username())
         if not has_password(user, serializer.validated_data["old_password"]):

@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'register',
+                'base_manager_name': 'objects',
                 'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='register_has_one_row')],
             },
         ),

@@ -15,7 +15,7 @@ from accounts.ledger import (
     SideDoor,
     TransferMissing,
 )
-from accounts.models import Account, Entry, Transfer
+from accounts.models import Account, Entry, Register, Transfer
 
 
 @pytest.fixture
@@ -127,6 +127,8 @@ def test_bulk_create_of_accounts_checks_their_balances(db):
         lambda t: Transfer.cascades.bulk_create(
             [Transfer(origin=t.origin, destination=t.destination, balance=1)]
         ),
+        lambda t: Transfer.cascades.filter(pk=t.pk).update(origin=None),
+        lambda t: Transfer._base_manager.filter(pk=t.pk).delete(),
         lambda t: t.destination.out_transfers.add(t),
         lambda t: t.origin.out_transfers.clear(),
         lambda t: t.origin.out_transfers.remove(t),
@@ -137,6 +139,12 @@ def test_bulk_create_of_accounts_checks_their_balances(db):
         lambda t: Account.objects.bulk_update([t.origin], ["balance"]),
         lambda t: Account.objects.bulk_create([t.origin], ignore_conflicts=True),
         lambda t: Account._base_manager.update(balance=1),
+        lambda t: Register.objects.get().save(),
+        lambda t: Register.objects.get().delete(),
+        lambda t: Register.objects.update(opened=1),
+        lambda t: Register.objects.all().delete(),
+        lambda t: Register.objects.bulk_update([Register(opened=1)], ["opened"]),
+        lambda t: Register._base_manager.bulk_create([Register(id=2)]),
         lambda t: t.origin.save_base(),
         lambda t: t.save_base(),
     ],
@@ -158,6 +166,7 @@ def test_other_ways_are_refused(alice, bob, transfer, change):
         False,
         alice.account.pk,
     )
+    assert Register.objects.get().opened == 2
 
 
 @pytest.mark.parametrize(
@@ -291,7 +300,7 @@ def test_a_deletion_by_the_base_manager_closes_the_account(alice):
 
 def test_a_fixture_changes_nothing(alice, bob, transfer, tmp_path):
     fixture = tmp_path / "money.json"
-    for rows in Account.objects.all(), [transfer], Entry.objects.all():
+    for rows in Account.objects.all(), [transfer], Entry.objects.all(), Register.objects.all():
         fixture.write_text(serialize("json", rows).replace("700000", "900000"))
 
         with pytest.raises(SideDoor):

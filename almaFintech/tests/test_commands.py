@@ -29,7 +29,7 @@ def assert_one_sentence(result, status, text):
     ],
 )
 @pytest.mark.parametrize(
-    "command", ["verify_ledger", "expire_idempotency_keys", "seed_demo", "start"]
+    "command", ["verify_ledger", "expire_idempotency_keys", "expire_tokens", "seed_demo", "start"]
 )
 def test_a_database_that_is_away(command, url, reason):
     result = python("manage.py", command, DATABASE_URL=url)
@@ -37,7 +37,9 @@ def test_a_database_that_is_away(command, url, reason):
     assert_one_sentence(result, STATUS.get(command, 1), DOWN + reason)
 
 
-@pytest.mark.parametrize("command", ["verify_ledger", "expire_idempotency_keys", "seed_demo"])
+@pytest.mark.parametrize(
+    "command", ["verify_ledger", "expire_idempotency_keys", "expire_tokens", "seed_demo"]
+)
 def test_a_database_without_tables(command, other_database):
     result = python("manage.py", command, DATABASE_URL=other_database.url)
 

@@ -56,6 +56,14 @@ def test_production_is_strict():
     ) == [4, True, 31_536_000, True, True]
 
 
+def test_access_tokens_live_longer_in_development_unless_that_is_set():
+    minutes = "s.SIMPLE_JWT['ACCESS_TOKEN_LIFETIME'].total_seconds() / 60"
+
+    assert evaluate(minutes) == 60
+    assert evaluate(minutes, ACCESS_TOKEN_MINUTES="7") == 7
+    assert evaluate(minutes, **PRODUCTION) == 5
+
+
 def test_development_needs_nothing():
     assert evaluate(
         "[s.DEBUG, s.AUTH_PASSWORD_VALIDATORS, s.SECURE_SSL_REDIRECT, s.SECURE_HSTS_SECONDS,"

@@ -18,6 +18,7 @@ class Migration(migrations.Migration):
                 ('seal', models.BinaryField(default=b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00', max_length=32)),
             ],
             options={
+                'base_manager_name': 'objects',
                 'constraints': [models.CheckConstraint(condition=models.Q(('id', 1)), name='trail_has_one_end')],
             },
         ),
@@ -37,6 +38,7 @@ class Migration(migrations.Migration):
                 ('digest', models.BinaryField(max_length=32)),
             ],
             options={
+                'base_manager_name': 'objects',
                 'ordering': ('-id',),
                 'indexes': [models.Index(fields=['kind', 'number'], name='record_object')],
             },

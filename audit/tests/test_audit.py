@@ -312,7 +312,7 @@ def no_records(monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("disk full")
 
-    monkeypatch.setattr(Record.objects, "bulk_create", fail)
+    monkeypatch.setattr(trail, "_append", fail)
 
 
 def test_what_cannot_be_recorded_is_not_done(boss, alice, bob, staff, no_records):

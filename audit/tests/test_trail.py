@@ -3,8 +3,11 @@
 import threading
 
 import pytest
+from django.core.management import call_command
+from django.core.serializers import serialize
 from django.db import IntegrityError, connection, transaction
 
+from accounts.ledger import SideDoor
 from accounts.models import Account
 from accounts.verification import Verification
 from almaFintech import chains
@@ -57,6 +60,44 @@ def test_the_database_refuses_to_change_records(records, statement):
     assert list(Record.objects.values()) == before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.save(),
+        lambda record: record.delete(),
+        lambda record: Record(seq=9).save(),
+        lambda record: Record.objects.create(seq=9),
+        lambda record: Record.objects.update(number=1),
+        lambda record: Record.objects.all().delete(),
+        lambda record: Record.objects.bulk_create([Record(seq=9)]),
+        lambda record: Record.objects.bulk_update([record], ["number"]),
+        lambda record: Record._base_manager.update(number=1),
+        lambda record: End.objects.get().save(),
+        lambda record: End.objects.get().delete(),
+        lambda record: End.objects.update(seq=9),
+        lambda record: End.objects.all().delete(),
+        lambda record: End.objects.bulk_create([End(id=2)]),
+        lambda record: End._base_manager.bulk_update([End(seq=9)], ["seq"]),
+    ],
+)
+def test_python_refuses_to_change_records(records, change):
+    before = list(Record.objects.values()), list(End.objects.values())
+
+    with pytest.raises(SideDoor, match="written by `audit"), transaction.atomic():
+        change(Record.objects.first())
+
+    assert (list(Record.objects.values()), list(End.objects.values())) == before
+
+
+def test_a_fixture_changes_no_records(records, tmp_path):
+    fixture = tmp_path / "records.json"
+    for rows in Record.objects.all(), End.objects.all():
+        fixture.write_text(serialize("json", rows))
+
+        with pytest.raises(SideDoor):
+            call_command("loaddata", fixture)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("change", "expected"),
@@ -96,7 +137,7 @@ def test_a_chain_written_anew_without_the_key_is_found(records):
         digest = key.link(seal, record.content())
         seal = key.seal(digest)
         tamper("UPDATE audit_record SET digest = %s WHERE seq = %s", digest, record.seq)
-    End.objects.update(seal=seal)
+    tamper("UPDATE audit_end SET seal = %s", seal)
 
     assert found() == [("record", 1), ("record", 2), ("record", 3), ("trail", None)]
 
