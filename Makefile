@@ -3,7 +3,6 @@
 
 PYTHON ?= python3
 HOST ?= 127.0.0.1
-PORT ?= 8000
 WORKERS ?= 2
 
 BIN := .venv/bin
@@ -17,7 +16,7 @@ PRODUCTION = $(UNCONFIGURED) DEBUG=false ALLOWED_HOSTS=wallet.example \
 .PHONY: run serve test test-sqlite test-postgres test-mariadb check openapi format lock clean
 
 run: $(BIN)/.server
-	@$(BIN)/python manage.py start $(HOST):$(PORT)
+	@$(BIN)/python manage.py start $(HOST):$(or $(PORT),8000)
 
 serve: $(BIN)/.server
 	@$(BIN)/python -m almaFintech.serve

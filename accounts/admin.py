@@ -159,7 +159,9 @@ class AccountAdmin(WalletAdmin):
 
     @admin.display(description="Balance")
     def amount(self, account: Account) -> str:
-        return in_units(account.balance, account.currency)
+        # While a form is corrected, its account holds what was typed and not what is saved.
+        saved = account.balance_as_read
+        return in_units(account.balance if saved is None else saved, account.currency)
 
     @admin.display(description="Micro units")
     def micro_units(self, account: Account) -> int:

@@ -194,6 +194,8 @@ def write(file: Path) -> str:
     """
     if file.exists():
         raise CommandError(f"{file} exists already, and is not overwritten.")
+    if not file.parent.is_dir():
+        raise CommandError(f"There is no folder {file.parent}.")
     engine = ENGINES[connection.vendor]
     tables = set(connection.introspection.table_names())
     if missing := ESSENTIAL - tables:

@@ -6,10 +6,10 @@ Each row carries a digest of what it says, and the one row that owns the chain c
     seal   = HMAC(key, "seal" + digest)
 
 HMAC is that of RFC 2104 with SHA-256, and both are 32 bytes. The seal before the first row is 32
-zeros; in the one chain of all records it is the signed count of none. Somebody who can write
-to the database but lacks the key can compute neither. The seal of an earlier row is stored nowhere, so
-such a writer cannot take rows off the end either, unless a copy of the database from that time is
-at hand; `verify_ledger --heads` is for that case.
+zeros; in the one chain of all records it is the signed count of none. Somebody who can write to
+the database but lacks the key can compute neither. The seal of an earlier row is stored nowhere,
+so such a writer cannot take rows off the end either, unless a copy of the database from that time
+is at hand; `verify_ledger --heads` is for that case.
 
 The key is `LEDGER_KEY`. `LEDGER_KEY_FALLBACKS` holds earlier ones, the latest first, so that what
 they have signed still verifies. A chain only ever moves on to later keys.

@@ -7,7 +7,10 @@ from rest_framework import routers
 
 from almaFintech.views import ApiRoot
 
-OTHER_ENTRY_POINTS = ("me", "login", "refresh", "logout", "schema", "docs", "redoc")
+OTHER_ENTRY_POINTS = {
+    "password": "own-password",
+    **{name: name for name in ("me", "login", "refresh", "logout", "schema", "docs", "redoc")},
+}
 
 
 class Router(routers.DefaultRouter):
@@ -34,5 +37,5 @@ class Router(routers.DefaultRouter):
     def get_api_root_view(self, api_urls: Any = None) -> Callable[..., Any]:
         view: Any = super().get_api_root_view(api_urls)
         # The entry points that are no collections.
-        view.initkwargs["api_root_dict"] |= {name: name for name in OTHER_ENTRY_POINTS}
+        view.initkwargs["api_root_dict"] |= OTHER_ENTRY_POINTS
         return view

@@ -7,7 +7,7 @@ from django.views.generic import TemplateView
 from accounts.urls import router as accounts_router
 from almaFintech.docs import docs
 from almaFintech.routers import Router
-from almaFintech.views import no_such_path
+from almaFintech.views import no_icon, no_such_path
 from audit.admin import own_password
 from login.urls import router as login_router
 from login.urls import urlpatterns as login_urls
@@ -19,6 +19,7 @@ api = [*login_urls, *router.urls, *docs, re_path("", no_such_path)]
 
 urlpatterns = [
     path("", TemplateView.as_view(template_name="almaFintech/home.html"), name="home"),
+    path("favicon.ico", no_icon),
     path("api/", include(api)),
     path("admin/password_change/", admin.site.admin_view(own_password, cacheable=True)),
     path("admin/", admin.site.urls),

@@ -19,6 +19,11 @@ class ApiRoot(QueryMixin, APIRootView):
     permission_classes = (AllowAny,)
 
 
+def no_icon(request: HttpRequest) -> HttpResponse:
+    """Answer browsers that ask for an icon with each page; a 404 is an error in their console."""
+    return HttpResponse(status=204)
+
+
 @csrf_exempt
 def no_such_path(request: HttpRequest) -> HttpResponse:
     """Answer 404 in JSON, or send a GET that lacks the trailing slash to the path that has it.

@@ -140,6 +140,16 @@ def test_the_balance_first_shown_is_remembered_while_the_form_is_corrected(staff
     assert (alice.balance, bob.balance) == (700_000, 300_000)
 
 
+def test_a_form_that_is_corrected_shows_the_saved_balance(staff, alice):
+    path = f"{ACCOUNTS}{alice.account.pk}/change/"
+
+    page = staff.post(path, {"balance": 777, "initial-balance": 1_000_000}).content.decode()
+
+    assert "Say why the balance or the currency is edited." in page
+    assert in_units(1_000_000, "USD") in page
+    assert in_units(777, "USD") not in page
+
+
 def test_saving_an_untouched_balance_does_not_restore_it(staff, alice, bob):
     path = f"{ACCOUNTS}{alice.account.pk}/change/"
     alice.send(bob.account, 300_000)

@@ -145,6 +145,11 @@ def test_what_is_no_backup_is_not_restored(run, tmp_path, other_database, conten
     assert "Restored" not in done.stdout
 
 
+def test_a_missing_folder_is_named(db, tmp_path):
+    with pytest.raises(CommandError, match=r"^There is no folder .*/missing\.$"):
+        backups.write(tmp_path / "missing" / "wallet.backup")
+
+
 def test_a_backup_that_is_not_whole_is_not_kept(db, tmp_path, monkeypatch):
     engine = backups.ENGINES[connection.vendor]
     monkeypatch.setattr(engine, "dump", lambda file: file.write_bytes(b""), raising=False)

@@ -203,6 +203,10 @@ def test_the_start_leads_everywhere(client, boss):
     assert [client.get(link, follow=True).status_code for link in links] == [200] * 5
 
 
+def test_no_icon_is_no_error(client):
+    assert client.get("/favicon.ico").status_code == 204
+
+
 def test_the_api_lists_every_entry_point(anyone):
     names = {url: name for name, url in anyone.get("/api/").json().items()}
 
@@ -213,5 +217,6 @@ def test_the_api_lists_every_entry_point(anyone):
             **{name: name for name in ("login", "schema", "docs", "redoc")},
             "refresh": "login/refresh",
             "logout": "login/logout",
+            "password": "me/password",
         }.items()
     }

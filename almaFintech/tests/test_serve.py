@@ -74,8 +74,8 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         assert (root.status, sorted(root.json())) == (
             200,
             [
-                *("accounts", "docs", "login", "logout", "me", "profiles", "redoc", "refresh"),
-                *("schema", "transfers", "users"),
+                *("accounts", "docs", "login", "logout", "me", "password", "profiles", "redoc"),
+                *("refresh", "schema", "transfers", "users"),
             ],
         )
         style = server.request("GET", "/static/admin/css/base.css")

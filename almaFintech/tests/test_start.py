@@ -1,12 +1,16 @@
 """`manage.py start`, which `make run` runs."""
 
+import os
 import socket
+import subprocess
 from io import StringIO
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from whitenoise.runserver_nostatic.management.commands.runserver import Command as Runserver
+
+from almaFintech.settings import BASE_DIR
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +77,18 @@ def test_a_port_in_use_is_refused_with_another_one(served):
     other = port + 1 if port < 65_535 else 8000
     assert str(refusal.value) == f"127.0.0.1:{port} is in use: PORT={other} make run"
     assert served == []
+
+
+@pytest.mark.parametrize("port", [None, ""])
+def test_make_run_without_a_port_takes_8000(port):
+    """An empty `PORT` is none, as in `.env`."""
+    environment = {"PATH": os.environ["PATH"]} | ({} if port is None else {"PORT": port})
+
+    made = subprocess.run(
+        ["make", "--dry-run", "run"], cwd=BASE_DIR, env=environment, capture_output=True, text=True
+    )
+
+    assert made.stdout.endswith("manage.py start 127.0.0.1:8000\n")
 
 
 def test_an_address_of_another_machine_is_refused(served):
