@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 # wsgi.py and asgi.py say so before the settings are read.
 serves_http = False
 
-MOMENT_MILLISECONDS = 100
+MOMENT_MILLISECONDS = 250
 # A request leaves no transaction open without a statement for so long, unless its process or its
 # host is frozen.
 IDLE_SECONDS = 10

@@ -229,7 +229,7 @@ def test_what_a_connection_is_told():
     assert "lock_timeout=10s" in command
     assert "idle_in_transaction" not in command
     http = evaluate(serving, **server)
-    assert "-c lock_timeout=100ms -c idle_in_transaction_session_timeout=10s" in http["options"]
+    assert "-c lock_timeout=250ms -c idle_in_transaction_session_timeout=10s" in http["options"]
     assert http["tcp_user_timeout"] == 25_000
     assert http["keepalives_idle"] == 10
     assert evaluate(f"{options}['tcp_user_timeout']", **server) == 25_000
