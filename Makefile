@@ -24,13 +24,13 @@ serve: $(BIN)/.server
 test: test-sqlite test-postgres
 
 test-sqlite: $(BIN)/.dev
-	$(UNCONFIGURED) $(BIN)/pytest -n $(WORKERS)
+	$(UNCONFIGURED) $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-postgres: $(BIN)/.dev
-	$(UNCONFIGURED) $(BIN)/python scripts/with_postgres.py $(BIN)/pytest -n $(WORKERS)
+	$(UNCONFIGURED) $(BIN)/python scripts/with_postgres.py $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-mariadb: $(BIN)/.mariadb
-	$(UNCONFIGURED) $(BIN)/python scripts/with_mariadb.py $(BIN)/pytest -n $(WORKERS)
+	$(UNCONFIGURED) $(BIN)/python scripts/with_mariadb.py $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: $(BIN)/.dev
 	$(BIN)/ruff format --check .
