@@ -329,7 +329,7 @@ MUTATIONS = (
         KEYS,
         "[method, path, body]",
         "[method, body]",
-        "test_idempotency.py::test_a_key_is_not_for_the_same_body_at_another_path",
+        "test_idempotency.py::test_what_is_understood_alike_at_two_paths_is_not_the_same_request",
     ),
     mistake(
         "key-forgets-the-body",

@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts import views
-from accounts.idempotency import understood
+from accounts.idempotency import fingerprint_of, understood
 from accounts.models import Account, Entry, IdempotencyKey, Transfer
 from accounts.tests.meetings import at_once
 from conftest import PASSWORD, needs_row_locks
@@ -216,6 +216,13 @@ def test_a_key_is_not_for_the_same_body_at_another_path(alice, bob):
     assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
     assert (alice.balance, bob.balance) == (700_000, 300_000)
     assert alice.post(f"{PATH}batch/", body, idempotency_key="k2").status_code == 201
+
+
+def test_what_is_understood_alike_at_two_paths_is_not_the_same_request():
+    """Today no two paths understand the same fields, which a new one may change."""
+    asked = {("POST", PATH), ("POST", f"{PATH}batch/"), ("PUT", PATH)}
+
+    assert len({fingerprint_of(method, path, {"balance": 5}) for method, path in asked}) == 3
 
 
 def test_a_key_belongs_to_its_user(alice, bob):
