@@ -61,14 +61,15 @@ def test_one_held_account_stops_nobody_else(tmp_path, other_database):
         answers = [each for client in wanting for each in client.result()]
         other_database.execute("ROLLBACK")
 
-        assert statistics.median(others) < 1
-        assert max(others) < 3
-        assert max(probes) < 1
+        # Far above what a slow machine needs, and far below the wait for the held account.
+        assert statistics.median(others) < 2
+        assert max(others) < 8
+        assert max(probes) < 4
         assert len(answers) > CLIENTS
         for seconds, answer in answers:
             assert (answer.status, answer.json()) == (503, BUSY)
             assert answer.headers["Retry-After"] == "1"
-            assert seconds < 8
+            assert seconds < 12
         balance = f"SELECT balance FROM accounts_account WHERE id = {held}"
         assert other_database.execute(balance) == [(100,)]
         assert send(held, free[0])[1].status == 201

@@ -99,8 +99,8 @@ def test_slow_clients_hold_nobody_up(tmp_path, other_database):
             for _ in range(32)
         ]
         for probe in "/healthz", "/readyz", "/metrics":
-            assert seconds(server, probe) < 2
-        assert seconds(server, "/api/me/", token) < 2
+            assert seconds(server, probe) < 5
+        assert seconds(server, "/api/me/", token) < 5
 
         # A statement as long as this is more than what the memory of a worker may grow by.
         whole = server.request("GET", path, token=token)
@@ -112,8 +112,8 @@ def test_slow_clients_hold_nobody_up(tmp_path, other_database):
             unread = stack.enter_context(connect(server, request, buffer=4096))
             # From here on it is sent.
             assert unread.recv(12) == b"HTTP/1.1 200"
-        assert seconds(server, "/healthz") < 1
-        assert seconds(server, "/api/me/", token) < 1
+        assert seconds(server, "/healthz") < 5
+        assert seconds(server, "/api/me/", token) < 5
         # That of this test alone has something to do: the others wait in their pools.
         active = CLIENTS + " AND state <> 'idle'"
         assert other_database.execute(active) == [(1,)]
