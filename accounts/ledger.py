@@ -28,7 +28,7 @@ from accounts import metrics, models
 from accounts.chain import FOR_GOOD
 from almaFintech import chains, clock
 from almaFintech.errors import RETRY_AFTER_SECONDS, Refusal
-from almaFintech.querysets import locked
+from almaFintech.querysets import locked, locked_single
 from almaFintech.transactions import retried
 
 M = TypeVar("M", bound=Model)
@@ -314,7 +314,7 @@ def _open_accounts(
     openings: Sequence[tuple[int | None, str, int]], by: User | None, reason: str
 ) -> "list[models.Account]":
     # Locked before the accounts get their numbers, so that these are committed in their order.
-    register = _lock_register()
+    register = locked_single(models.Register)
     rows = [models.Account(pk=pk, currency=currency) for pk, currency, _ in openings]
     _rows(models.Account).bulk_create(rows)
     # A number that somebody else has written is not made good by counting on from it.
@@ -571,15 +571,6 @@ def _lock_accounts(
     ids: Iterable[int | None], *, no_key: bool = True
 ) -> "dict[int | None, models.Account]":
     return {account.pk: account for account in _locked(models.Account, ids, no_key=no_key)}
-
-
-def _lock_register() -> "models.Register":
-    rows = _locked(models.Register, [models.Register.ONLY])
-    if not rows:
-        # Only where it was deleted; two who come here at once make one row, which nobody signs.
-        _rows(models.Register).bulk_create([models.Register()], ignore_conflicts=True)
-        rows = _locked(models.Register, [models.Register.ONLY])
-    return rows[0]
 
 
 def _rows(model: type[M]) -> QuerySet[M]:

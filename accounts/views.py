@@ -264,7 +264,7 @@ class TransferViewSet(
         except (ForeignOrigin, ledger.LedgerRefusal) as refusal:
             refusal.details = {"index": refusal.index}
             raise
-        trail.booked(acting_user(request), booked)
+        trail.booked(user, booked)
         data = self.get_serializer(booked, many=True).data
         return Response(data, status=status.HTTP_201_CREATED)
 

@@ -90,23 +90,25 @@ class Follower:
 
         What comes next is held against the stored digest, so one changed row is one refusal.
         """
-        for signed, seal in self._seals:
-            for index in range(signed, -1, -1):
-                key = self._keys[index]
-                if key.link(seal, content) == digest:
-                    self._seals = [(index, key.seal(digest))]
-                    return True
+        index = self._signer(content, digest)
+        if index is not None:
+            self._seals = [(index, self._keys[index].seal(digest))]
+            return True
         oldest = max(signed for signed, _ in self._seals)
         self._seals = [(index, self._keys[index].seal(digest)) for index in range(oldest + 1)]
         return False
 
     def would_accept(self, content: bytes, digest: bytes) -> bool:
         """Return what `accepts` would, and read nothing."""
-        return any(
-            self._keys[index].link(seal, content) == digest
-            for signed, seal in self._seals
-            for index in range(signed + 1)
-        )
+        return self._signer(content, digest) is not None
+
+    def _signer(self, content: bytes, digest: bytes) -> int | None:
+        """Find the key by which the digest follows: that of the row before, or a later one."""
+        for signed, seal in self._seals:
+            for index in range(signed, -1, -1):
+                if self._keys[index].link(seal, content) == digest:
+                    return index
+        return None
 
     def ends_in(self, seal: bytes) -> bool:
         """Return whether this is the seal of the row last read."""

@@ -45,6 +45,17 @@ def locked(rows: QuerySet[M], *, no_key: bool = True) -> QuerySet[M]:
     return rows.order_by("pk").select_for_update(no_key=no_key)
 
 
+def locked_single(model: type[M]) -> M:
+    """The one row of a table that has one, locked until the transaction ends."""
+    every: QuerySet[M] = QuerySet(model)
+    rows = locked(every)
+    if not rows:
+        # Only where it was deleted; two who come here at once make one row, which nobody signs.
+        every.bulk_create([model()], ignore_conflicts=True)
+        rows = locked(every)
+    return rows[0]
+
+
 def head(rows: QuerySet[Any], ordering: Sequence[str], limit: int, *, after: Any = None) -> Any:
     """The first `limit` of `rows` by `ordering`, of those that fulfill the condition `after`."""
     if isinstance(rows, BranchedQuerySet):

@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404
 from accounts import ledger
 from accounts.models import Account, Transfer
 from almaFintech import chains, clock
-from almaFintech.querysets import locked
+from almaFintech.querysets import locked, locked_single
 from audit.models import End, Record
 from login.models import Profile
 
@@ -131,7 +131,7 @@ def _write(
 
 def _append(records: list[Record]) -> None:
     """Add records to the end of the chain, which is the last row that a change locks."""
-    end = _locked_end()
+    end = locked_single(End)
     now = clock.now()
     for record in records:
         record.seq = end.seq = end.seq + 1
@@ -140,15 +140,6 @@ def _append(records: list[Record]) -> None:
     # Past the guards that the models put before everybody else.
     QuerySet[Record](Record).bulk_create(records)
     QuerySet[End](End).filter(pk=end.pk).update(seq=end.seq, seal=end.seal)
-
-
-def _locked_end() -> End:
-    rows = locked(End.objects.filter(pk=End.ONLY))
-    if not rows:
-        # Only where it was deleted; two who come here at once make one row, which nobody signs.
-        QuerySet[End](End).bulk_create([End()], ignore_conflicts=True)
-        rows = locked(End.objects.filter(pk=End.ONLY))
-    return rows[0]
 
 
 def discrepancies() -> Iterator[tuple[str, Any, Any, int | None]]:
