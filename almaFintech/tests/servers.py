@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -88,13 +89,19 @@ class Server:
         end = time.monotonic() + START_SECONDS
         while self.process.poll() is None:
             try:
-                if self.request("GET", "/healthz").status == 200:
+                if self.request("GET", "/healthz").status == 200 and self.all_workers_started():
                     return self
             except OSError:
-                time.sleep(0.1)
+                pass
+            time.sleep(0.1)
             if time.monotonic() > end:
                 self.process.kill()
         raise AssertionError(self.log.read_text())
+
+    def all_workers_started(self) -> bool:
+        """Any worker may answer first, while the others still load and have logged nothing."""
+        started = re.findall(r'"event": "Started worker-\d+"', self.log.read_text())
+        return len(started) == int(self.settings.get("SERVE_WORKERS", 2))
 
     def __exit__(self, *error: object) -> None:
         self.stop()
