@@ -37,13 +37,14 @@ has reached the database since. Nothing is repaired. Every difference is a `Disc
     total, total_transfer, total_cancellation
                   of each currency there is what openings and adjustments have brought and
                   closings have taken, and transfers and cancellations sum to zero
-    record, record_seq, trail
+    record, record_seq, trail, record_head
                   the records of what staff did are a chain of the same kind, see `audit.trail`
 
 Memory is bounded: entries, accounts and recorded heads are read side by side in the order of the
 accounts, a page at a time, and the database compares the transfers with their entries.
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -155,32 +156,39 @@ def as_text(value: Any) -> str:
 
 
 class Head(NamedTuple):
-    """The digest of an entry, which vouches for it and all entries before it."""
+    """The digest of the last row of a chain, which vouches for it and all rows before it.
 
-    account: int
+    `account` names the chain; None is that of the records of staff.
+    """
+
+    account: int | None
     seq: int
     digest: bytes
 
     def __str__(self) -> str:
-        return f"{self.account} {self.seq} {self.digest.hex()}"
+        chain = "records" if self.account is None else self.account
+        return f"{chain} {self.seq} {self.digest.hex()}"
 
 
 def read_heads(path: Path) -> Iterator[Head]:
     """Yield the heads in a file, which has a line `account seq digest` for each, by account.
 
-    Raises ValueError, which names the line, when the file is anything else.
+    A last line `records seq digest` is the head of the records of staff. Raises ValueError, which
+    names the line, when the file is anything else.
     """
-    last = None
+    last = -math.inf
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
-            match = re.fullmatch(r"(-?[0-9]{1,19}) ([0-9]{1,19}) ([0-9a-f]{64})\n", line)
+            match = re.fullmatch(r"(-?[0-9]{1,19}|records) ([0-9]{1,19}) ([0-9a-f]{64})\n", line)
             if match is None:
                 raise ValueError(f"line {number} is not an account, a seq and a digest")
-            head = Head(int(match[1]), int(match[2]), bytes.fromhex(match[3]))
-            if last is not None and head.account <= last:
+            account = None if match[1] == "records" else int(match[1])
+            # Nothing comes after the records.
+            position = math.inf if account is None else account
+            if position <= last:
                 raise ValueError(f"line {number} is not in the order of the accounts")
-            last = head.account
-            yield head
+            last = position
+            yield Head(account, int(match[2]), bytes.fromhex(match[3]))
 
 
 @contextmanager
@@ -209,8 +217,8 @@ def estimated_entries() -> int:
 class Verification:
     """One pass over the ledger.
 
-    recorded: heads to look for, in the order of the accounts.
-    keep: called with the present head of each account, in that order.
+    recorded: heads to look for, in the order of the accounts, that of the records last.
+    keep: called with the present head of each chain, in that order.
     progress: called with a number of entries whenever that many have been read.
 
     Attributes, complete once `run` is exhausted:
@@ -230,6 +238,7 @@ class Verification:
         self.keep = keep
         self.progress = progress
         self.accounts = self.entries = self.transfers = self.opened = 0
+        self._recorded_trail: Head | None = None
         zeros = dict.fromkeys(("balance", *Entry.Kind.values), 0)
         # A kind that there should not be is summed like the others.
         self.totals: defaultdict[str, defaultdict[str, int]] = defaultdict(
@@ -250,12 +259,19 @@ class Verification:
         for account, (row, entries, head) in side_by_side(
             ((row[0], row) for page in _pages(rows) for row in page),
             groupby(self._entry_rows(), itemgetter(0)),
-            ((head.account, head) for head in self.recorded),
+            self._recorded_accounts(),
         ):
             if row is not None:
                 self.accounts += 1
                 self.totals[row[1]]["balance"] += row[2]
             yield from self._check_account(account, row, entries or (), head)
+
+    def _recorded_accounts(self) -> Iterator[tuple[int, Head]]:
+        for head in self.recorded:
+            if head.account is None:
+                self._recorded_trail = head
+            else:
+                yield head.account, head
 
     def _entry_rows(self) -> Iterator[Sequence[Any]]:
         for page in _entry_pages():
@@ -386,8 +402,16 @@ class Verification:
             yield Discrepancy("register", "signed by the key", register and bytes(register.seal))
 
     def _check_records(self) -> Iterator[Discrepancy]:
-        for check, expected, found, record in trail.discrepancies():
+        recorded = self._recorded_trail
+        chain = trail.Verification(recorded.seq if recorded else None)
+        for check, expected, found, record in chain.run():
             yield Discrepancy(check, expected, found, record=record)
+        if recorded and chain.recorded_digest != recorded.digest:
+            yield Discrepancy(
+                "record_head", recorded.digest, chain.recorded_digest, record=recorded.seq
+            )
+        if chain.seq:
+            self.keep(Head(None, chain.seq, chain.digest))
 
     def _check_transfers(self) -> Iterator[Discrepancy]:
         self.transfers = Transfer.objects.count()

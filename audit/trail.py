@@ -142,31 +142,49 @@ def _append(records: list[Record]) -> None:
     QuerySet[End](End).filter(pk=end.pk).update(seq=end.seq, seal=end.seal)
 
 
-def discrepancies() -> Iterator[tuple[str, Any, Any, int | None]]:
-    """Yield what is wrong with the chain of records, as (check, expected, found, number).
+class Verification:
+    """One pass over the chain of records.
 
-    The checks are `record_seq`: records count 1, 2, 3 ... without a gap; `record`: the digest of
-    each follows from the one before, by the key of the ledger; `trail`: the end is the last
-    record's, and sealed by that key.
+    recorded: number of a record whose digest somebody has written down elsewhere.
+
+    Attributes, complete once `run` is exhausted:
+        seq, digest: of the last record.
+        recorded_digest: of the record that was asked for, None where there is no such one.
     """
-    chain = chains.Follower(End.NAME)
-    seq = 0
-    records = Record.objects.order_by("seq")
-    # From the very first one: a record of a number below 1 would be shown like all others.
-    page = list(records[:PAGE])
-    while page:
-        for record in page:
-            if record.seq != seq + 1:
-                yield "record_seq", seq + 1, record.seq, record.seq
-            seq = record.seq
-            if not chain.accepts(record.content(), bytes(record.digest)):
-                yield "record", "a digest that the key gives", bytes(record.digest), seq
-        page = list(records.filter(seq__gt=seq)[:PAGE])
-    end = End.objects.first()
-    if end is None:
-        yield "trail", f"the seal of record {seq}", None, None
-    elif end.seq != seq or not chain.ends_in(bytes(end.seal)):
-        yield "trail", f"the seal of record {seq}", f"that of record {end.seq}", None
+
+    def __init__(self, recorded: int | None = None) -> None:
+        self.recorded = recorded
+        self.recorded_digest: bytes | None = None
+        self.seq = 0
+        self.digest = b""
+
+    def run(self) -> Iterator[tuple[str, Any, Any, int | None]]:
+        """Yield what is wrong, as (check, expected, found, number of the record).
+
+        The checks are `record_seq`: records count 1, 2, 3 ... without a gap; `record`: the digest
+        of each follows from the one before, by the key of the ledger; `trail`: the end is the last
+        record's, and sealed by that key.
+        """
+        chain = chains.Follower(End.NAME)
+        records = Record.objects.order_by("seq")
+        # From the very first one: a record of a number below 1 would be shown like all others.
+        page = list(records[:PAGE])
+        while page:
+            for record in page:
+                if record.seq != self.seq + 1:
+                    yield "record_seq", self.seq + 1, record.seq, record.seq
+                self.seq, self.digest = record.seq, bytes(record.digest)
+                if self.seq == self.recorded:
+                    self.recorded_digest = self.digest
+                if not chain.accepts(record.content(), self.digest):
+                    yield "record", "a digest that the key gives", self.digest, self.seq
+            page = list(records.filter(seq__gt=self.seq)[:PAGE])
+        end = End.objects.first()
+        sealed = f"the seal of record {self.seq}"
+        if end is None:
+            yield "trail", sealed, None, None
+        elif end.seq != self.seq or not chain.ends_in(bytes(end.seal)):
+            yield "trail", sealed, f"that of record {end.seq}", None
 
 
 def _changes(before: State, after: State) -> dict[str, list[Any]]:

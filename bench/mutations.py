@@ -456,6 +456,13 @@ MUTATIONS = (
         "audit/tests/test_trail.py::test_what_staff_does_verifies",
     ),
     mistake(
+        "head-of-records-not-compared",
+        VERIFICATION,
+        "if recorded and chain.recorded_digest != recorded.digest:",
+        "if False:",
+        "audit/tests/test_trail.py::test_a_chain_written_anew_with_the_key_is_found_by_the_head",
+    ),
+    mistake(
         "sums-not-verified",
         VERIFICATION,
         "if after != balance + amount:",

@@ -1187,6 +1187,8 @@ DIGEST = "ab" * 32
         (f"1 1 {DIGEST} 1\n", "line 1 is not an account"),
         (f"2 1 {DIGEST}\n1 1 {DIGEST}\n", "line 2 is not in the order of the accounts"),
         (f"2 1 {DIGEST}\n2 2 {DIGEST}\n", "line 2 is not in the order of the accounts"),
+        (f"records 1 {DIGEST}\n1 1 {DIGEST}\n", "line 2 is not in the order of the accounts"),
+        (f"records 1 {DIGEST}\nrecords 2 {DIGEST}\n", "line 2 is not in the order of the accounts"),
         ("\udcff\n", "can't decode"),
     ],
 )

@@ -1,6 +1,8 @@
 """The records of staff are a chain that nobody changes unnoticed."""
 
+import io
 import threading
+from contextlib import suppress
 
 import pytest
 from django.core.management import call_command
@@ -156,6 +158,64 @@ def test_a_trail_that_was_begun_anew_is_found(records, boss, alice, change):
     assert found() == [("record", 1)]
 
 
+@pytest.fixture
+def heads(records, tmp_path):
+    path = tmp_path / "heads"
+    call_command("verify_ledger", "--heads", str(path), stdout=io.StringIO())
+    return path
+
+
+def verify(heads) -> list[str]:
+    """What is found, without the last line, which counts."""
+    out = io.StringIO()
+    with suppress(SystemExit):
+        call_command("verify_ledger", "--heads", str(heads), stdout=out)
+    return out.getvalue().splitlines()[:-1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_head_of_the_records_is_recorded_and_moves_on(heads, boss, alice):
+    def last():
+        record = Record.objects.latest("seq")
+        return f"records {record.seq} {bytes(record.digest).hex()}"
+
+    assert heads.read_text().splitlines()[-1] == last()
+    boss.patch(f"/api/accounts/{alice.account.pk}/", {"balance": 4})
+    assert verify(heads) == []
+    assert heads.read_text().splitlines()[-1] == last()
+    assert last().startswith("records 4 ")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_records_taken_off_the_end_with_an_old_seal_are_found_by_the_head(heads, settings):
+    recorded = heads.read_text()
+    key = chains.Key(settings.LEDGER_KEY)
+    # As a copy of the database from before the last record has it.
+    seal = key.seal(bytes(Record.objects.get(seq=2).digest))
+    tamper("DELETE FROM audit_record WHERE seq = 3")
+    tamper("UPDATE audit_end SET seq = 2, seal = %s", seal)
+    assert list(Verification().run()) == []
+
+    digest = recorded.split()[-1]
+    assert verify(heads) == [f"record 3: record_head expected {digest}, found none"]
+    assert heads.read_text() == recorded
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chain_written_anew_with_the_key_is_found_by_the_head(heads, settings):
+    key = chains.Key(settings.LEDGER_KEY)
+    last = Record.objects.get(seq=3)
+    last.username = "bob"
+    digest = key.link(key.seal(bytes(Record.objects.get(seq=2).digest)), last.content())
+    tamper("UPDATE audit_record SET username = 'bob', digest = %s WHERE seq = 3", digest)
+    tamper("UPDATE audit_end SET seal = %s", key.seal(digest))
+    assert list(Verification().run()) == []
+
+    [found] = verify(heads)
+    assert found.startswith("record 3: record_head expected ")
+    assert found.endswith(f", found {digest.hex()}")
+
+
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
 def test_records_made_at_once_are_one_chain(boss):
@@ -174,4 +234,4 @@ def test_records_made_at_once_are_one_chain(boss):
         thread.join()
 
     assert Record.objects.count() == len(accounts)
-    assert list(trail.discrepancies()) == []
+    assert list(trail.Verification().run()) == []

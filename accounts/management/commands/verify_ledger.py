@@ -42,8 +42,9 @@ class Command(DatabaseCommand):
             type=Path,
             metavar="FILE",
             help="check that the entries recorded in FILE are still there, then, if everything "
-            "verified, record in it the last entry of each account; kept where nobody who can "
-            "change the database can change it, it shows what was cut off or written anew",
+            "verified, record in it the last entry of each account and the last record of staff; "
+            "kept where nobody who can change the database can change it, it shows what was cut "
+            "off or written anew",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
