@@ -205,6 +205,9 @@ class Plans:
 
     def judge(self, request: str, sql: str, plan: dict, whole_tables: bool) -> None:
         for node in nodes_of(plan):
+            if not node["Actual Loops"]:
+                # It never ran, for its condition cannot be met; how it would have run is open.
+                continue
             table = node.get("Relation Name")
             removed = sum(count for name, count in node.items() if name.startswith("Rows Removed"))
             rows = (node["Actual Rows"] + removed) * node["Actual Loops"]
