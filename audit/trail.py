@@ -145,16 +145,14 @@ def _append(records: list[Record]) -> None:
 class Verification:
     """One pass over the chain of records.
 
-    recorded: number of a record whose digest somebody has written down elsewhere.
+    recorded: number and digest of a record, as somebody has written them down elsewhere.
 
     Attributes, complete once `run` is exhausted:
         seq, digest: of the last record.
-        recorded_digest: of the record that was asked for, None where there is no such one.
     """
 
-    def __init__(self, recorded: int | None = None) -> None:
+    def __init__(self, recorded: tuple[int, bytes] | None = None) -> None:
         self.recorded = recorded
-        self.recorded_digest: bytes | None = None
         self.seq = 0
         self.digest = b""
 
@@ -163,8 +161,10 @@ class Verification:
 
         The checks are `record_seq`: records count 1, 2, 3 ... without a gap; `record`: the digest
         of each follows from the one before, by the key of the ledger; `trail`: the end is the last
-        record's, and sealed by that key.
+        record's, and sealed by that key; `record_head`: what was recorded is still there.
         """
+        recorded_seq, recorded_digest = self.recorded or (None, None)
+        found_digest = None
         chain = chains.Follower(End.NAME)
         records = Record.objects.order_by("seq")
         # From the very first one: a record of a number below 1 would be shown like all others.
@@ -174,8 +174,8 @@ class Verification:
                 if record.seq != self.seq + 1:
                     yield "record_seq", self.seq + 1, record.seq, record.seq
                 self.seq, self.digest = record.seq, bytes(record.digest)
-                if self.seq == self.recorded:
-                    self.recorded_digest = self.digest
+                if self.seq == recorded_seq:
+                    found_digest = self.digest
                 if not chain.accepts(record.content(), self.digest):
                     yield "record", "a digest that the key gives", self.digest, self.seq
             page = list(records.filter(seq__gt=self.seq)[:PAGE])
@@ -185,6 +185,8 @@ class Verification:
             yield "trail", sealed, None, None
         elif end.seq != self.seq or not chain.ends_in(bytes(end.seal)):
             yield "trail", sealed, f"that of record {end.seq}", None
+        if found_digest != recorded_digest:
+            yield "record_head", recorded_digest, found_digest, recorded_seq
 
 
 def _changes(before: State, after: State) -> dict[str, list[Any]]:

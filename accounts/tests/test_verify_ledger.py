@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from accounts import append_only, ledger, verification
 from accounts.models import Account, Entry, Transfer
+from accounts.tests.commands import verify
 from accounts.verification import Head, Verification, read_heads, side_by_side, snapshot
 from almaFintech import chains
 
@@ -786,18 +787,6 @@ def test_a_snapshot_cannot_write(alice):
 
 
 # The command.
-
-
-def verify(capsys, *args: object) -> tuple[int, str]:
-    """Run the command; return its exit status and what it printed."""
-    status = 0
-    try:
-        call_command("verify_ledger", *map(str, args))
-    except SystemExit as stop:
-        status = stop.code
-    out, err = capsys.readouterr()
-    assert err == ""
-    return status, out
 
 
 def test_the_command_says_that_all_is_well(history, capsys):

@@ -240,8 +240,8 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
         "METRICS_ALLOWED": "127.0.0.0/8",
     }
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(12) as threads:
-        # That of this test alone: the pools open in the workers, by their first query. A worker
-        # that is not up yet may still be asking for the development user.
+        # That of this test alone: the pools open in the workers, by their first query. Those that
+        # asked for the development user may still be ending.
         assert settles(lambda: other_database.execute(CLIENTS), [(1,)])
         token = log_in(server)
         origin, destination = (open_account(server, token, 1000) for _ in range(2))

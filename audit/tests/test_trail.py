@@ -1,8 +1,6 @@
 """The records of staff are a chain that nobody changes unnoticed."""
 
-import io
-import threading
-from contextlib import suppress
+from functools import partial
 
 import pytest
 from django.core.management import call_command
@@ -11,6 +9,8 @@ from django.db import IntegrityError, connection, transaction
 
 from accounts.ledger import SideDoor
 from accounts.models import Account
+from accounts.tests.commands import verify
+from accounts.tests.meetings import at_once
 from accounts.verification import Verification
 from almaFintech import chains
 from audit import append_only, trail
@@ -159,35 +159,27 @@ def test_a_trail_that_was_begun_anew_is_found(records, boss, alice, change):
 
 
 @pytest.fixture
-def heads(records, tmp_path):
+def heads(records, tmp_path, capsys):
     path = tmp_path / "heads"
-    call_command("verify_ledger", "--heads", str(path), stdout=io.StringIO())
+    assert verify(capsys, "--heads", path)[0] == 0
     return path
 
 
-def verify(heads) -> list[str]:
-    """What is found, without the last line, which counts."""
-    out = io.StringIO()
-    with suppress(SystemExit):
-        call_command("verify_ledger", "--heads", str(heads), stdout=out)
-    return out.getvalue().splitlines()[:-1]
-
-
 @pytest.mark.django_db(transaction=True)
-def test_the_head_of_the_records_is_recorded_and_moves_on(heads, boss, alice):
+def test_the_head_of_the_records_is_recorded_and_moves_on(heads, boss, alice, capsys):
     def last():
         record = Record.objects.latest("seq")
         return f"records {record.seq} {bytes(record.digest).hex()}"
 
     assert heads.read_text().splitlines()[-1] == last()
     boss.patch(f"/api/accounts/{alice.account.pk}/", {"balance": 4})
-    assert verify(heads) == []
+    assert verify(capsys, "--heads", heads)[0] == 0
     assert heads.read_text().splitlines()[-1] == last()
     assert last().startswith("records 4 ")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_records_taken_off_the_end_with_an_old_seal_are_found_by_the_head(heads, settings):
+def test_records_taken_off_the_end_with_an_old_seal_are_found_by_the_head(heads, capsys, settings):
     recorded = heads.read_text()
     key = chains.Key(settings.LEDGER_KEY)
     # As a copy of the database from before the last record has it.
@@ -196,13 +188,16 @@ def test_records_taken_off_the_end_with_an_old_seal_are_found_by_the_head(heads,
     tamper("UPDATE audit_end SET seq = 2, seal = %s", seal)
     assert list(Verification().run()) == []
 
+    status, out = verify(capsys, "--heads", heads)
+
+    assert status == 1
     digest = recorded.split()[-1]
-    assert verify(heads) == [f"record 3: record_head expected {digest}, found none"]
+    assert out.splitlines()[:-1] == [f"record 3: record_head expected {digest}, found none"]
     assert heads.read_text() == recorded
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_chain_written_anew_with_the_key_is_found_by_the_head(heads, settings):
+def test_a_chain_written_anew_with_the_key_is_found_by_the_head(heads, capsys, settings):
     key = chains.Key(settings.LEDGER_KEY)
     last = Record.objects.get(seq=3)
     last.username = "bob"
@@ -211,7 +206,10 @@ def test_a_chain_written_anew_with_the_key_is_found_by_the_head(heads, settings)
     tamper("UPDATE audit_end SET seal = %s", key.seal(digest))
     assert list(Verification().run()) == []
 
-    [found] = verify(heads)
+    status, out = verify(capsys, "--heads", heads)
+
+    assert status == 1
+    [found] = out.splitlines()[:-1]
     assert found.startswith("record 3: record_head expected ")
     assert found.endswith(f", found {digest.hex()}")
 
@@ -220,18 +218,9 @@ def test_a_chain_written_anew_with_the_key_is_found_by_the_head(heads, settings)
 @pytest.mark.django_db(transaction=True)
 def test_records_made_at_once_are_one_chain(boss):
     accounts = [Account.objects.create(currency="USD") for _ in range(6)]
-    start = threading.Barrier(len(accounts))
+    paths = [f"/api/accounts/{account.pk}/" for account in accounts]
 
-    def edit(account):
-        start.wait()
-        boss.patch(f"/api/accounts/{account.pk}/", {"balance": 5})
-        connection.close()
-
-    threads = [threading.Thread(target=edit, args=[account]) for account in accounts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(*[partial(boss.patch, path, {"balance": 5}) for path in paths])
 
     assert Record.objects.count() == len(accounts)
     assert list(trail.Verification().run()) == []

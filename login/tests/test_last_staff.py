@@ -1,13 +1,12 @@
 """Somebody of the staff is always left, or nobody could ever be made staff again."""
 
-import threading
 from functools import partial
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
 
+from accounts.tests.meetings import at_once
 from conftest import Person, needs_row_locks
 from login.tests.test_admin import USERS, act, messages, user_form
 
@@ -127,21 +126,8 @@ def test_two_who_remove_each_other(boss, attack, caplog):
     for _ in range(10):
         for person in boss, second:
             person.user.save()
-        start, threads = threading.Barrier(2), []
 
-        def run(send, start=start):
-            start.wait()
-            try:
-                send()
-            finally:
-                connection.close()
-
-        for send in attack(boss, second), attack(second, boss):
-            threads.append(threading.Thread(target=run, args=[send]))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
+        at_once(attack(boss, second), attack(second, boss))
 
         assert is_staff(boss) or is_staff(second)
     assert "is run again" not in caplog.text
