@@ -41,4 +41,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import os; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + (os.environ.get('PORT') or '8000') + '/healthz', timeout=4)"]
 # It checks, migrates and becomes the server, which finishes what has begun on SIGTERM.
-CMD ["python", "-m", "almaFintech.serve"]
+CMD ["python", "-m", "almaFintech.server"]

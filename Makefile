@@ -19,7 +19,7 @@ run: $(BIN)/.server
 	@$(BIN)/python manage.py start $(HOST):$(or $(PORT),8000)
 
 serve: $(BIN)/.server
-	@$(BIN)/python -m almaFintech.serve
+	@$(BIN)/python -m almaFintech.server
 
 test: test-sqlite test-postgres
 

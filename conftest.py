@@ -133,7 +133,7 @@ def verified(transactional_db):
 @pytest.fixture
 def nothing_is_run_again(caplog):
     """Whatever a test does, the database has found no deadlock that `retried` would hide."""
-    logger = "almaFintech.transactions"
+    logger = "almaFintech.db.transactions"
     caplog.set_level("INFO", logger)
     yield
     logged = [it.getMessage() for it in caplog.get_records("call") if it.name == logger]

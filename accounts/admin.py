@@ -21,8 +21,8 @@ from django.utils.timezone import localtime
 from accounts import idempotency, ledger
 from accounts.currencies import currencies_in_use, currency_choices, in_units
 from accounts.models import Account, Entry, IdempotencyKey, Transfer, TransferQuerySet
-from accounts.permissions import acting_user
 from almaFintech.admin import NumberSelect, ReadOnlyAdmin, WalletAdmin
+from almaFintech.api.people import acting_user
 from audit import trail
 
 MICRO_UNITS_HELP = "1 000 000 is one unit of the currency."

@@ -1,6 +1,6 @@
 """The triggers that keep the entries of the ledger as they were written."""
 
-from almaFintech.append_only import AppendOnly
+from almaFintech.db.append_only import AppendOnly
 
 _entries = AppendOnly("accounts_entry", "entries", unique=("account_id", "seq"))
 MESSAGE = _entries.message

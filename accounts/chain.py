@@ -1,4 +1,4 @@
-"""The content of an entry as `almaFintech.chains` signs it.
+"""The content of an entry as `almaFintech.db.chains` signs it.
 
 It is the entry's fields as a JSON array (RFC 8259) without white space in ASCII, in this order:
 

@@ -22,9 +22,10 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer, ValidationError
 
 from accounts.models import IdempotencyKey
-from accounts.permissions import acting_user
-from almaFintech.errors import Refusal
-from almaFintech.transactions import is_lock_timeout, retried
+from almaFintech.api.people import acting_user
+from almaFintech.db.failures import is_lock_timeout
+from almaFintech.db.transactions import retried
+from almaFintech.refusals import Refusal
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"

@@ -26,10 +26,11 @@ from rest_framework import status
 
 from accounts import metrics, models
 from accounts.chain import FOR_GOOD
-from almaFintech import chains, clock
-from almaFintech.errors import RETRY_AFTER_SECONDS, Refusal
-from almaFintech.querysets import locked, locked_single
-from almaFintech.transactions import retried
+from almaFintech.db import chains, clock
+from almaFintech.db.guards import SideDoor
+from almaFintech.db.querysets import locked, locked_single
+from almaFintech.db.transactions import retried
+from almaFintech.refusals import RETRY_AFTER_SECONDS, Refusal
 
 M = TypeVar("M", bound=Model)
 _closing: ContextVar[bool] = ContextVar("closing", default=False)
@@ -111,13 +112,6 @@ class AccountAhead(LedgerRefusal):
     default_message = "The last entry of the account is dated in the future"
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     wait = RETRY_AFTER_SECONDS
-
-
-class SideDoor(LedgerRefusal):
-    """A way around the ledger that Django offers and this project refuses."""
-
-    code = "side_door"
-    default_message = "Money moves through the ledger alone"
 
 
 def post(transfers: "Iterable[models.Transfer]") -> "list[models.Transfer]":

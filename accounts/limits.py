@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from accounts.ledger import AccountMissing, BalanceOverflow, CurrencyMismatch
-from almaFintech.rates import Count, Rate, TooMany
+from almaFintech.api.rates import Count, Rate, TooMany
 
 # The refusals that depend on the account at the other end.
 REVEALING = (AccountMissing, CurrencyMismatch, BalanceOverflow)

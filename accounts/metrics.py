@@ -11,7 +11,7 @@ from django.db import transaction
 from prometheus_client import Counter, Histogram
 
 from accounts import models
-from almaFintech.errors import Refusal
+from almaFintech.refusals import Refusal
 
 TRANSFERS = Counter("wallet_transfers", "Transfers booked.", ["currency"])
 TRANSFERRED = Counter("wallet_transferred_micro_units", "Amounts of transfers.", ["currency"])

@@ -5,7 +5,7 @@ What Django offers beside `save()` and `delete()` is either routed there or refu
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn, Self, TypeVar, cast
+from typing import Any, NoReturn, Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -15,11 +15,10 @@ from django.db.models import F, Q
 from accounts import ledger
 from accounts.chain import content_of
 from accounts.currencies import currencies_in_use, currency_choices, in_units
-from almaFintech import chains
-from almaFintech.chains import GENESIS
-from almaFintech.querysets import BranchedQuerySet
-
-M = TypeVar("M", bound=models.Model)
+from almaFintech.db import chains
+from almaFintech.db.chains import GENESIS
+from almaFintech.db.guards import Kept, KeptQuerySet, SideDoor
+from almaFintech.db.querysets import BranchedQuerySet
 
 STATEMENT_COLUMNS = (
     "seq",
@@ -35,37 +34,6 @@ STATEMENT_COLUMNS = (
 # Each account is two branches of the statement for a page, and each of them costs time to write
 # and to plan, so that for many accounts one condition on all transfers is quicker.
 MOST_BRANCHED_ACCOUNTS = 8
-
-
-class KeptQuerySet(models.QuerySet[M]):
-    """Rows of a `Kept` model: they are read here, and written past this queryset."""
-
-    def refuse(self, *args: Any, **options: Any) -> NoReturn:
-        raise ledger.SideDoor(cast(type[Kept], self.model).refusal)
-
-    update = bulk_update = bulk_create = delete = refuse
-    delete.alters_data = True  # type: ignore[attr-defined]
-    delete.queryset_only = True  # type: ignore[attr-defined]
-
-
-class Kept(models.Model):
-    """A row that one module writes, and that no way of Django's changes or deletes.
-
-    Attributes:
-        refusal: the sentence with which such attempts are refused.
-    """
-
-    refusal: str
-
-    class Meta:
-        abstract = True
-        base_manager_name = "objects"
-
-    def save(self, *args: Any, **options: Any) -> NoReturn:
-        raise ledger.SideDoor(self.refusal)
-
-    def delete(self, *args: Any, **options: Any) -> NoReturn:
-        raise ledger.SideDoor(self.refusal)
 
 
 def number_of(model: type[models.Model]) -> "models.ForeignKey[Any, Any]":
@@ -122,10 +90,10 @@ class AccountQuerySet(BranchedQuerySet["Account"]):
         return ledger.open_accounts(objs)
 
     def update(self, **kwargs: Any) -> NoReturn:
-        raise ledger.SideDoor("update() skips the ledger: change the account and save() it.")
+        raise SideDoor("update() skips the ledger: change the account and save() it.")
 
     def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ledger.SideDoor("bulk_update() skips the ledger: save() each account.")
+        raise SideDoor("bulk_update() skips the ledger: save() each account.")
 
 
 class Account(models.Model):
@@ -147,7 +115,7 @@ class Account(models.Model):
 
     # The end of the account's chain of entries. It is kept here, and not looked up, because
     # the row is locked anyway and a look-up beside a lock could read what the lock waited for.
-    # The seal is that of `almaFintech.chains`, and stands nowhere else.
+    # The seal is that of `almaFintech.db.chains`, and stands nowhere else.
     last_seq = models.BigIntegerField(default=0, editable=False)
     last_date = models.DateTimeField(null=True, editable=False)
     seal = models.BinaryField(max_length=32, default=GENESIS)
@@ -255,7 +223,7 @@ class TransferQuerySet(BranchedQuerySet["Transfer"]):
         return ledger.post(objs)
 
     def update(self, **kwargs: Any) -> NoReturn:
-        raise ledger.SideDoor("A booked transfer does not change: delete() gives it back.")
+        raise SideDoor("A booked transfer does not change: delete() gives it back.")
 
     def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
         self.update()
@@ -266,20 +234,20 @@ class CascadeQuerySet(models.QuerySet["Transfer"]):
 
     def update(self, **kwargs: Any) -> int:
         if kwargs not in ({"origin": None}, {"destination": None}) or not ledger.is_closing():
-            raise ledger.SideDoor("A booked transfer does not change: delete() gives it back.")
+            raise SideDoor("A booked transfer does not change: delete() gives it back.")
         return super().update(**kwargs)
 
     def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ledger.SideDoor("A booked transfer does not change: delete() gives it back.")
+        raise SideDoor("A booked transfer does not change: delete() gives it back.")
 
     def delete(self) -> NoReturn:
-        raise ledger.SideDoor("A booked transfer stays: Transfer.objects.delete() cancels it.")
+        raise SideDoor("A booked transfer stays: Transfer.objects.delete() cancels it.")
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
 
     def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ledger.SideDoor("Transfers are booked by save() or Transfer.objects.bulk_create().")
+        raise SideDoor("Transfers are booked by save() or Transfer.objects.bulk_create().")
 
 
 class Transfer(models.Model):
@@ -494,7 +462,7 @@ class Register(Kept):
 
     Attributes:
         opened: number of accounts ever opened, those closed since included.
-        seal: signature of `opened`, see `almaFintech.chains`.
+        seal: signature of `opened`, see `almaFintech.db.chains`.
     """
 
     ONLY = 1
@@ -550,8 +518,3 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
-
-
-def refuse_fixtures(sender: type[models.Model], **kwargs: Any) -> NoReturn:
-    """Refuse what saves a row without `save()`, such as `loaddata`: the models here never do."""
-    raise ledger.SideDoor("Fixtures skip the ledger: save() accounts and transfers.")

@@ -1,21 +1,14 @@
 """Who may act on accounts and transfers. What one may see is the querysets' matter."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from django.contrib.auth.models import User
-from django.http import HttpRequest
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import Account, Transfer
-
-
-def acting_user(request: Request | HttpRequest) -> User:
-    """The user of a request that the permissions have let in."""
-    return cast(User, request.user)
 
 
 class ForeignOrigin(PermissionDenied):

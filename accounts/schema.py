@@ -13,6 +13,7 @@ from drf_spectacular.utils import (
 from rest_framework import serializers
 
 from accounts import ledger
+from accounts.etags import IfMatchMalformed, PreconditionFailed
 from accounts.idempotency import KeyInFlight, KeyReused, MalformedKey
 from accounts.models import Account, Entry
 from accounts.serializers import (
@@ -22,8 +23,7 @@ from accounts.serializers import (
     TransferSerializer,
     WholeNumberField,
 )
-from accounts.versions import IfMatchMalformed, PreconditionFailed
-from almaFintech.schema import JSON, MOMENT, WHOLE_NUMBER, operation, reference_to
+from almaFintech.api.openapi import JSON, MOMENT, WHOLE_NUMBER, operation, reference_to
 
 SENT = {"origin": 1, "destination": 2, "balance": 1_250_000, "reference": "rent"}
 TRANSFER = {
@@ -174,7 +174,7 @@ class Choice(OpenApiSerializerFieldExtension):
 class CurrencyFilter(OpenApiSerializerFieldExtension):
     """A withdrawn currency can be looked for as long as something is in it."""
 
-    target_class = "accounts.filters.CurrencyField"
+    target_class = "accounts.queries.CurrencyField"
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
         return {"anyOf": [reference_to("schemas", "Currency"), ANY_CURRENCY]}

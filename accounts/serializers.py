@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from accounts.ledger import MAX_MICRO_UNITS
 from accounts.models import Account, Transfer
-from almaFintech.errors import Refusal
+from almaFintech.refusals import Refusal
 
 
 class WholeNumberField(serializers.IntegerField):

@@ -1,5 +1,5 @@
 from accounts.views import AccountViewSet, TransferViewSet
-from almaFintech.routers import Router
+from almaFintech.api.routers import Router
 
 router = Router()
 router.register("accounts", AccountViewSet, "account")

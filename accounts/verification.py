@@ -77,7 +77,7 @@ from django.db.transaction import TransactionManagementError
 
 from accounts.chain import FOR_GOOD, content_of
 from accounts.models import Account, Entry, Register, Transfer
-from almaFintech import chains, clock
+from almaFintech.db import chains, clock
 from audit import trail
 
 # Rows read at once: enough to make a query's overhead small, few enough to hold.

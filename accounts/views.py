@@ -16,7 +16,7 @@ from rest_framework.serializers import BaseSerializer, ValidationError
 from rest_framework.utils.urls import replace_query_param
 
 from accounts import ledger
-from accounts.filters import AccountFilter, TransferFilter
+from accounts.etags import require_match, version_of
 from accounts.idempotency import CreatedOnce, once
 from accounts.limits import revealing_little
 from accounts.models import Account, AccountQuerySet, Entry, Transfer, TransferQuerySet
@@ -24,8 +24,8 @@ from accounts.permissions import (
     AccountPermissions,
     ForeignOrigin,
     TransferPermissions,
-    acting_user,
 )
+from accounts.queries import AccountFilter, TransferFilter
 from accounts.schema import document_accounts, document_transfers
 from accounts.serializers import (
     AccountSerializer,
@@ -36,11 +36,11 @@ from accounts.serializers import (
     moments,
 )
 from accounts.statements import CSVRenderer, Statement
-from accounts.versions import require_match, version_of
 from accounts.watermark import settled
-from almaFintech.filters import QueryMixin
-from almaFintech.pagination import KeysetPagination
-from almaFintech.transactions import retried
+from almaFintech.api.pagination import KeysetPagination
+from almaFintech.api.people import acting_user
+from almaFintech.api.queries import QueryMixin
+from almaFintech.db.transactions import retried
 from audit import trail
 from audit.views import AuditedModelViewSet
 

@@ -24,8 +24,9 @@ from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import urlencode
 
-from almaFintech.errors import Conflict, Refusal, Unstorable
-from almaFintech.transactions import retried
+from almaFintech.api.errors import Conflict, Unstorable
+from almaFintech.db.transactions import retried
+from almaFintech.refusals import Refusal
 from audit import trail
 
 # An action takes no more rows: the form that asks "are you sure?" holds a field for each, and

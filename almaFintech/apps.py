@@ -11,7 +11,7 @@ class AlmaFintechConfig(AppConfig):
     verbose_name = "almaFintech"
 
     def ready(self) -> None:
-        from almaFintech import checks  # noqa: F401  # registers the system checks
+        from almaFintech.server import checks  # noqa: F401  # registers the system checks
 
         connection_created.connect(use_all_variables_of_sqlite)
 

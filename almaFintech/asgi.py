@@ -4,10 +4,10 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-from almaFintech import sessions
-from almaFintech.bodies import bounded
-from almaFintech.startup import production
+from almaFintech.db import connections
+from almaFintech.middleware.bodies import bounded
+from almaFintech.server.startup import production
 
-sessions.serves_http = True
+connections.serves_http = True
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "almaFintech.settings")
 application = bounded(production(get_asgi_application))

@@ -12,10 +12,19 @@ from pathlib import Path
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
-from almaFintech import __version__, sessions
-from almaFintech.environment import Environment, address, number, port, positive, switch, up_to
-from almaFintech.logs import logging_config
-from almaFintech.secret_key import development_key
+from almaFintech import __version__
+from almaFintech.db import connections
+from almaFintech.server.environment import (
+    Environment,
+    address,
+    number,
+    port,
+    positive,
+    switch,
+    up_to,
+)
+from almaFintech.server.logs import logging_config
+from almaFintech.server.secret_key import development_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -131,16 +140,16 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "almaFintech.probes.ProbeMiddleware",
-    "almaFintech.telemetry.RequestMiddleware",
-    "almaFintech.headers.HeadersMiddleware",
+    "almaFintech.middleware.probes.ProbeMiddleware",
+    "almaFintech.middleware.requests.RequestMiddleware",
+    "almaFintech.middleware.headers.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "almaFintech.middleware.CompressionMiddleware",
+    "almaFintech.middleware.caching.CompressionMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "almaFintech.bodies.BodyMiddleware",
-    "almaFintech.middleware.NoStoreMiddleware",
-    "almaFintech.errors.ErrorMiddleware",
+    "almaFintech.middleware.bodies.BodyMiddleware",
+    "almaFintech.middleware.caching.NoStoreMiddleware",
+    "almaFintech.middleware.errors.ErrorMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -180,27 +189,27 @@ if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE takes the write lock before the first read, so that what a transfer decides
     # from cannot change under it. FULL syncs every commit: a paid transfer survives a power cut.
     _options.setdefault("transaction_mode", "IMMEDIATE")
-    _options.setdefault("timeout", LOCK_TIMEOUT if sessions.serves_http else _timeout)
+    _options.setdefault("timeout", LOCK_TIMEOUT if connections.serves_http else _timeout)
     _options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
     if _database["NAME"] != ":memory:":
         # A relative name means the same file wherever the command is run.
         _database["NAME"] = str(BASE_DIR / _database["NAME"])
 elif _database["ENGINE"].endswith("postgresql"):
-    from almaFintech import pool
+    from almaFintech.db import pool
 
     _options.setdefault("pool", pool.options(env("DATABASE_POOL_SIZE"), _timeout))
     _options.setdefault("connect_timeout", min(_timeout, pool.CONNECT_SECONDS))
-    for _name, _value in sessions.postgresql(_timeout).items():
+    for _name, _value in connections.postgresql(_timeout).items():
         _options.setdefault(_name, _value)
     _database["CONN_MAX_AGE"] = 0
     _database["CONN_HEALTH_CHECKS"] = True
 elif _database["ENGINE"].endswith("mysql"):
     _options.setdefault("charset", "utf8mb4")
     _options.setdefault("isolation_level", "read committed")
-    _options.setdefault("init_command", sessions.mariadb(_timeout))
+    _options.setdefault("init_command", connections.mariadb(_timeout))
 
 # Nothing that must not be lost is kept in the cache: without Redis the server goes on. It counts
-# in `counters`, which raises when Redis is away, and then in `process` (almaFintech/rates.py).
+# in `counters`, which raises when Redis is away, and then in `process` (almaFintech/api/rates.py).
 _in_memory = {
     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
     "OPTIONS": {"MAX_ENTRIES": 10_000},
@@ -254,8 +263,8 @@ SIMPLE_JWT = {
 
 # --- The ledger --------------------------------------------------------------------------
 
-# The key signs every entry and record of staff (almaFintech/chains.py). It is not SECRET_KEY, which
-# is replaced when a token leaks: this one is only ever succeeded by another.
+# The key signs every entry and record of staff (almaFintech/db/chains.py). It is not SECRET_KEY,
+# which is replaced when a token leaks: this one is only ever succeeded by another.
 LEDGER_KEY = env("LEDGER_KEY")
 LEDGER_KEY_FALLBACKS = env("LEDGER_KEY_FALLBACKS")
 if not LEDGER_KEY:
@@ -272,19 +281,19 @@ IDEMPOTENCY_KEY_DAYS = env("IDEMPOTENCY_KEY_DAYS")
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["login.authentication.Authentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PAGINATION_CLASS": "almaFintech.pagination.KeysetPagination",
-    "DEFAULT_FILTER_BACKENDS": ["almaFintech.filters.FilterBackend"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "almaFintech.renderers.Negotiation",
+    "DEFAULT_PAGINATION_CLASS": "almaFintech.api.pagination.KeysetPagination",
+    "DEFAULT_FILTER_BACKENDS": ["almaFintech.api.queries.FilterBackend"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "almaFintech.api.renderers.Negotiation",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [
-        "almaFintech.parsers.JSONParser",
+        "almaFintech.api.parsers.JSONParser",
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
-    "DEFAULT_THROTTLE_CLASSES": ["almaFintech.throttles.UserThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["almaFintech.api.throttles.UserThrottle"],
     "NUM_PROXIES": TRUSTED_PROXIES,
-    "DEFAULT_SCHEMA_CLASS": "almaFintech.schema.Schema",
-    "EXCEPTION_HANDLER": "almaFintech.errors.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "almaFintech.api.openapi.Schema",
+    "EXCEPTION_HANDLER": "almaFintech.api.errors.exception_handler",
     # Error messages may repeat what a client sent, and a lone surrogate has no UTF-8 form.
     "UNICODE_JSON": False,
 }
@@ -297,7 +306,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": __version__,
     "CONTACT": {"name": "almaFintech"},
     "LICENSE": {"name": "MIT", "identifier": "MIT"},
-    "DESCRIPTION": (BASE_DIR / "almaFintech" / "api.md").read_text(),
+    "DESCRIPTION": (BASE_DIR / "almaFintech" / "api" / "description.md").read_text(),
     "TAGS": [
         {"name": "login", "description": "Tokens."},
         {"name": "users", "description": "Who may log in. For staff."},
@@ -316,7 +325,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "almaFintech.schema.add_shared_components",
+        "almaFintech.api.openapi.add_shared_components",
     ],
     # Everything that the pages of the documentation load comes from this server.
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -5,9 +5,9 @@ from django.urls import include, path, re_path
 from django.views.generic import TemplateView
 
 from accounts.urls import router as accounts_router
-from almaFintech.docs import docs
-from almaFintech.routers import Router
-from almaFintech.views import no_icon, no_such_path
+from almaFintech.api.pages import docs
+from almaFintech.api.routers import Router
+from almaFintech.api.views import no_icon, no_such_path
 from audit.admin import own_password
 from login.urls import router as login_router
 from login.urls import urlpatterns as login_urls
@@ -25,5 +25,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "almaFintech.errors.bad_request"
-handler500 = "almaFintech.errors.server_error"
+handler400 = "almaFintech.api.errors.bad_request"
+handler500 = "almaFintech.api.errors.server_error"

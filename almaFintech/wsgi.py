@@ -4,9 +4,9 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from almaFintech import sessions
-from almaFintech.startup import production
+from almaFintech.db import connections
+from almaFintech.server.startup import production
 
-sessions.serves_http = True
+connections.serves_http = True
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "almaFintech.settings")
 application = production(get_wsgi_application)

@@ -6,9 +6,9 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 
-from accounts.permissions import acting_user
 from almaFintech.admin import ReadOnlyAdmin
-from almaFintech.transactions import retried
+from almaFintech.api.people import acting_user
+from almaFintech.db.transactions import retried
 from audit import trail
 from audit.models import Record
 

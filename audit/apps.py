@@ -7,7 +7,7 @@ class AuditConfig(AppConfig):
     verbose_name = "Audit"
 
     def ready(self) -> None:
-        from accounts.models import refuse_fixtures
+        from almaFintech.db.guards import refuse_fixtures
         from audit.beginnings import begin
         from audit.models import End, Record
 

@@ -9,7 +9,7 @@ from django.apps import apps as installed
 from django.db.models import QuerySet
 
 from accounts.models import Account, Entry, Register
-from almaFintech import chains
+from almaFintech.db import chains
 from audit.models import End, Record
 
 

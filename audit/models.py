@@ -6,8 +6,8 @@ from datetime import UTC
 from django.contrib.auth.models import User
 from django.db import models
 
-from accounts.models import Kept, KeptQuerySet
-from almaFintech.chains import GENESIS
+from almaFintech.db.chains import GENESIS
+from almaFintech.db.guards import Kept, KeptQuerySet
 
 
 class Record(Kept):
@@ -25,7 +25,7 @@ class Record(Kept):
         number: primary key of the object; of a profile, that of its user.
         changes: field -> [from, to]. A password is only ever "***".
         reason: why, in the words of whoever did it; "" where none was given.
-        digest: link of the chain of all records, see `almaFintech.chains`.
+        digest: link of the chain of all records, see `almaFintech.db.chains`.
     """
 
     refusal = "Records are kept for good, and written by `audit.trail`."

@@ -14,8 +14,8 @@ from django.shortcuts import get_object_or_404
 
 from accounts import ledger
 from accounts.models import Account, Transfer
-from almaFintech import chains, clock
-from almaFintech.querysets import locked, locked_single
+from almaFintech.db import chains, clock
+from almaFintech.db.querysets import locked, locked_single
 from audit.models import End, Record
 from login.models import Profile
 

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from almaFintech.transactions import retried
+from almaFintech.db.transactions import retried
 from audit import trail
 
 

@@ -1,1 +1,1 @@
-"""Programs that put the whole server to the test, from outside: `python -m bench.bank`."""
+"""Programs that put the whole server to the test, from outside: `python -m crashtest.bank`."""

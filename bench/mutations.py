@@ -10,10 +10,11 @@ TESTS = "accounts/tests/"
 LEDGER = "accounts/ledger.py"
 MODELS = "accounts/models.py"
 KEYS = "accounts/idempotency.py"
-VERSIONS = "accounts/versions.py"
+VERSIONS = "accounts/etags.py"
 VERIFICATION = "accounts/verification.py"
-TRANSACTIONS = "almaFintech/transactions.py"
-QUERYSETS = "almaFintech/querysets.py"
+TRANSACTIONS = "almaFintech/db/transactions.py"
+FAILURES = "almaFintech/db/failures.py"
+QUERYSETS = "almaFintech/db/querysets.py"
 
 
 class Mutation(NamedTuple):
@@ -282,7 +283,7 @@ MUTATIONS = (
     ),
     mistake(
         "locks-waited-for-without-end",
-        "almaFintech/sessions.py",
+        "almaFintech/db/connections.py",
         'else f"{timeout}s",',
         'else "0",',
         "test_locks.py::test_nobody_waits_for_a_lock_for_ever",
@@ -293,21 +294,21 @@ MUTATIONS = (
         TRANSACTIONS,
         "\nATTEMPTS = 5",
         "\nATTEMPTS = 1",
-        "almaFintech/tests/test_transactions.py::test_two_that_lock_each_other_out_both_finish",
+        "almaFintech/db/tests/test_transactions.py::test_two_that_lock_each_other_out_both_finish",
     ),
     mistake(
         "deadlock-not-known",
-        TRANSACTIONS,
+        FAILURES,
         '{"40001", "40P01"}',
         '{"40001"}',
-        "almaFintech/tests/test_transactions.py::test_two_that_lock_each_other_out_both_finish",
+        "almaFintech/db/tests/test_transactions.py::test_two_that_lock_each_other_out_both_finish",
     ),
     mistake(
         "run-again-inside-a-transaction",
         TRANSACTIONS,
         "1 if connection.in_atomic_block else ATTEMPTS",
         "ATTEMPTS",
-        "almaFintech/tests/test_transactions.py::test_inside_a_transaction_it_runs_once",
+        "almaFintech/db/tests/test_transactions.py::test_inside_a_transaction_it_runs_once",
     ),
     mistake(
         "edit-not-run-again",
@@ -350,14 +351,14 @@ MUTATIONS = (
         VERSIONS,
         "return f'\"{account.last_seq}\"'",
         "return f'\"{account.pk}\"'",
-        "test_versions.py::test_every_change_is_another_version",
+        "test_etags.py::test_every_change_is_another_version",
     ),
     mistake(
         "versions-not-compared",
         VERSIONS,
         "        raise PreconditionFailed",
         "        pass",
-        "test_versions.py::test_what_was_read_before_a_transfer_is_not_written_after_it",
+        "test_etags.py::test_what_was_read_before_a_transfer_is_not_written_after_it",
     ),
     # Who may see and do what.
     mistake(
@@ -405,7 +406,7 @@ MUTATIONS = (
     ),
     mistake(
         "entries-may-be-rewritten",
-        "almaFintech/append_only.py",
+        "almaFintech/db/append_only.py",
         "BEFORE UPDATE OR DELETE OR TRUNCATE ON",
         "BEFORE TRUNCATE ON",
         "test_entries.py::test_the_database_refuses_to_change_entries",
@@ -426,7 +427,7 @@ MUTATIONS = (
     ),
     mistake(
         "earlier-keys-go-on-signing",
-        "almaFintech/chains.py",
+        "almaFintech/db/chains.py",
         "for index in range(signed, -1, -1):",
         "for index in range(len(self._keys)):",
         "test_verify_ledger.py::test_entries_of_an_earlier_key_verify_and_go_on",

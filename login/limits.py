@@ -11,8 +11,8 @@ from django.core.cache import BaseCache
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from almaFintech.addresses import UNKNOWN, client_address, site_of
-from almaFintech.rates import Count, Rate, TooMany, key_of, shared
+from almaFintech.api.rates import Count, Rate, TooMany, key_of, shared
+from login.addresses import UNKNOWN, client_address, site_of
 
 # The login by password, at the API and at the admin alike, tries a username; the refresh a user
 # id. They are counted apart: an app begins its day by trying the token of yesterday.

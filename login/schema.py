@@ -13,7 +13,7 @@ from rest_framework import serializers
 
 from accounts.schema import RULES_OF_KEYS
 from accounts.serializers import AccountSerializer
-from almaFintech.schema import (
+from almaFintech.api.openapi import (
     LOGIN_FAILED,
     THROTTLED,
     TOKEN_REFUSED,

@@ -24,7 +24,7 @@ from rest_framework_simplejwt.settings import api_settings as jwt_settings
 
 from accounts.models import Account
 from accounts.serializers import WholeNumberField
-from almaFintech.transactions import retried
+from almaFintech.db.transactions import retried
 from login import staff
 from login.limits import REFRESH, Attempt
 from login.models import Profile

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from django.contrib.auth.models import User
 from django.db.models import Q
 
-from almaFintech.errors import Refusal
-from almaFintech.querysets import locked
+from almaFintech.db.querysets import locked
+from almaFintech.refusals import Refusal
 
 ACTIVE_STAFF = Q(is_staff=True, is_active=True)
 

@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework_simplejwt import views
 
-from almaFintech.routers import Router
+from almaFintech.api.routers import Router
 from login.views import MeView, OwnPasswordView, ProfileViewSet, UserViewSet
 
 router = Router()

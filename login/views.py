@@ -14,18 +14,18 @@ from rest_framework.response import Response
 
 from accounts.idempotency import CreatedOnce
 from accounts.models import Account
-from accounts.permissions import acting_user
 from accounts.serializers import AccountSerializer
-from almaFintech.errors import Conflict
-from almaFintech.filters import QueryMixin
-from almaFintech.transactions import retried
+from almaFintech.api.errors import Conflict
+from almaFintech.api.people import acting_user
+from almaFintech.api.queries import QueryMixin
+from almaFintech.db.transactions import retried
 from audit import trail
 from audit.views import AuditedModelViewSet, AuditedViewSet
 from login import staff
 from login.backends import has_password
-from login.filters import UserFilter
 from login.limits import LOGIN, Attempt
 from login.models import Profile, ProfileQuerySet
+from login.queries import UserFilter
 from login.schema import document_profiles, document_users
 from login.serializers import (
     AccountIdSerializer,

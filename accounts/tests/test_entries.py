@@ -8,9 +8,9 @@ from django.db import IntegrityError, connection, transaction
 
 from accounts import append_only, ledger
 from accounts.chain import content_of
-from accounts.ledger import SideDoor
 from accounts.models import Account, Entry, Transfer
-from almaFintech import clock
+from almaFintech.db import clock
+from almaFintech.db.guards import SideDoor
 
 
 def entries_of(account: int) -> list[tuple]:

@@ -12,10 +12,10 @@ from accounts.ledger import (
     BalanceChanged,
     InsufficientFunds,
     InvalidAmount,
-    SideDoor,
     TransferMissing,
 )
 from accounts.models import Account, Entry, Register, Transfer
+from almaFintech.db.guards import SideDoor
 
 
 @pytest.fixture

@@ -297,7 +297,7 @@ def test_the_counterparty_of_a_deleted_account_keeps_its_number(alice, bob, boss
 def test_dates_do_not_go_back_when_clocks_do(alice, bob, monkeypatch):
     alice.send(bob.account, 1)
     [*_, last] = moments_of(alice.account)
-    monkeypatch.setattr("almaFintech.clock.now", lambda: last - timedelta(seconds=90))
+    monkeypatch.setattr("almaFintech.db.clock.now", lambda: last - timedelta(seconds=90))
 
     Transfer.objects.create(origin=alice.account, destination=bob.account, balance=1)
 
@@ -350,7 +350,7 @@ def test_a_statement_up_to_now_leaves_nothing_out(alice, bob, monkeypatch):
     """The clock of the server that booked the last entry was ahead of this one's."""
     with monkeypatch.context() as ahead:
         later = timezone.now() + timedelta(minutes=2)
-        ahead.setattr("almaFintech.clock.now", lambda: later)
+        ahead.setattr("almaFintech.db.clock.now", lambda: later)
         Transfer.objects.create(origin=alice.account, destination=bob.account, balance=1)
 
     statement = alice.get(path_of(alice.account)).json()

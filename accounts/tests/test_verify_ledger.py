@@ -24,7 +24,7 @@ from accounts import append_only, ledger, verification
 from accounts.models import Account, Entry, Transfer
 from accounts.tests.commands import verify
 from accounts.verification import Head, Verification, read_heads, side_by_side, snapshot
-from almaFintech import chains
+from almaFintech.db import chains
 
 # MariaDB commits when a trigger is dropped, so a test's transaction could not be rolled back.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -575,7 +575,7 @@ def test_an_entry_may_be_dated_later_for_the_sake_of_the_order(history, monkeypa
     alice, bob = history.alice, history.bob
     with monkeypatch.context() as ahead:
         later = timezone.now() + timedelta(minutes=2)
-        ahead.setattr("almaFintech.clock.now", lambda: later)
+        ahead.setattr("almaFintech.db.clock.now", lambda: later)
         Transfer.objects.create(origin_id=alice, destination_id=bob, balance=1)
     Transfer.objects.create(origin_id=alice, destination_id=bob, balance=1).delete()
 
@@ -1089,7 +1089,7 @@ def test_entries_of_an_earlier_key_verify_and_go_on(history, settings):
 def test_entries_of_the_future_are_named(history, monkeypatch):
     with monkeypatch.context() as wrong:
         ahead = timezone.now() + timedelta(days=3650)
-        wrong.setattr("almaFintech.clock.now", lambda: ahead)
+        wrong.setattr("almaFintech.db.clock.now", lambda: ahead)
         Transfer.objects.create(origin_id=history.alice, destination_id=history.bob, balance=1)
 
     assert named(history) == ["future alice 7", "future bob 7"]
@@ -1099,7 +1099,7 @@ def test_an_account_whose_last_entry_is_of_the_future_books_nothing(
     alice, bob, monkeypatch, settings
 ):
     with monkeypatch.context() as wrong:
-        wrong.setattr("almaFintech.clock.now", lambda: timezone.now() + timedelta(days=3650))
+        wrong.setattr("almaFintech.db.clock.now", lambda: timezone.now() + timedelta(days=3650))
         bob.open_account(0)
     ahead = bob.user.profile.accounts.latest("id")
 

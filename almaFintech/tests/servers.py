@@ -78,7 +78,7 @@ class Server:
         }
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "almaFintech.serve"],
+                [sys.executable, "-m", "almaFintech.server"],
                 env=environment_of(self.settings),
                 cwd=BASE_DIR,
                 stdout=output,

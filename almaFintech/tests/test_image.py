@@ -47,7 +47,7 @@ def test_the_image_runs_what_the_tests_run(tmp_path, other_database):
     [check] = re.findall(r"HEALTHCHECK.*\n +CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
 
     with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
-        assert json.loads(command)[1:] == ["-m", "almaFintech.serve"]
+        assert json.loads(command)[1:] == ["-m", "almaFintech.server"]
         [python, *arguments] = json.loads(check)
         assert python == "python"
         probe = [sys.executable, *arguments]

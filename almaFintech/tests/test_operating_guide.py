@@ -7,7 +7,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import get_commands
 from prometheus_client import REGISTRY
 
-from almaFintech.probes import PROBES
+from almaFintech.middleware.probes import PROBES
 from almaFintech.settings import ENVIRONMENT
 
 GUIDE = (settings.BASE_DIR / "docs/operating.md").read_text()

@@ -10,8 +10,8 @@ import pytest
 from django.conf import settings
 from django.urls import Resolver404, resolve
 
+from almaFintech.api.views import no_such_path
 from almaFintech.settings import ENVIRONMENT
-from almaFintech.views import no_such_path
 from login.development import create_development_user
 
 README = (settings.BASE_DIR / "README.md").read_text()

@@ -63,5 +63,5 @@ def test_the_server_opens_no_connections():
         ("start.py", "socket"),
         ("backups.py", "subprocess"),
     }
-    for name in "almaFintech/master.py", "almaFintech/management/commands/start.py":
+    for name in "almaFintech/server/master.py", "almaFintech/management/commands/start.py":
         assert "connect(" not in (BASE_DIR / name).read_text()

@@ -7,12 +7,12 @@ from django.core.management import call_command
 from django.core.serializers import serialize
 from django.db import IntegrityError, connection, transaction
 
-from accounts.ledger import SideDoor
 from accounts.models import Account
 from accounts.tests.commands import verify
 from accounts.tests.meetings import at_once
 from accounts.verification import Verification
-from almaFintech import chains
+from almaFintech.db import chains
+from almaFintech.db.guards import SideDoor
 from audit import append_only, trail
 from audit.models import End, Record
 from conftest import needs_row_locks

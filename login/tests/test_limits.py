@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.test import RequestFactory
 from rest_framework_simplejwt.tokens import RefreshToken
 
-from almaFintech import rates
+from almaFintech.api import rates
 from conftest import PASSWORD, Person
 from login.limits import LOGIN, Attempt, TooManyFailedLogins, TooManyLogins
 

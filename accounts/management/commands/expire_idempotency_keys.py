@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import IdempotencyKey
-from almaFintech.commands import DatabaseCommand
+from almaFintech.db.commands import DatabaseCommand
 
 AT_A_TIME = 10_000
 

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from accounts import ledger
 from accounts.models import Account, Transfer
-from almaFintech import clock
-from almaFintech.commands import DatabaseCommand
+from almaFintech.db import clock
+from almaFintech.db.commands import DatabaseCommand
 from login.models import Profile
 
 AT_A_TIME = 1000

@@ -21,7 +21,7 @@ from accounts.verification import (
     read_heads,
     snapshot,
 )
-from almaFintech.commands import DatabaseCommand
+from almaFintech.db.commands import DatabaseCommand
 
 DISCREPANCIES, NOT_CHECKED = 1, 2
 

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from almaFintech import backups
-from almaFintech.commands import DatabaseCommand
+from almaFintech.db import backups
+from almaFintech.db.commands import DatabaseCommand
 
 
 class Command(DatabaseCommand):

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
-from almaFintech.commands import DatabaseCommand
+from almaFintech.db.commands import DatabaseCommand
 
 # Rows that are written once. Without the right to change them, and without owning their tables,
 # the server's role cannot do so even where its statements are not its own.

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management import call_command
 
-from almaFintech import backups
-from almaFintech.commands import DatabaseCommand
+from almaFintech.db import backups
+from almaFintech.db.commands import DatabaseCommand
 
 
 class Command(DatabaseCommand):

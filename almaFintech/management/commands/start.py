@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils.autoreload import DJANGO_AUTORELOAD_ENV
 from whitenoise.runserver_nostatic.management.commands.runserver import Command as Runserver
 
-from almaFintech.commands import DatabaseCommand
+from almaFintech.db.commands import DatabaseCommand
 from login.development import DEVELOPMENT_PASSWORD, DEVELOPMENT_USER, is_development_user_present
 
 MOST_PORT = 65_535

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management import call_command
 
-from almaFintech.commands import DatabaseCommand
+from almaFintech.db.commands import DatabaseCommand
 from login.models import EndedSession
 
 AT_A_TIME = 10_000

@@ -1,0 +1,44 @@
+"""Edits that hold only for what was read: `ETag` and `If-Match` (RFC 9110, section 13.1.1).
+
+A client that reads a balance, reckons, and writes the result would undo the transfer that landed
+in between. With `If-Match` it says which state of the account it has read.
+"""
+
+import re
+
+from rest_framework import status
+
+from accounts.models import Account
+from almaFintech.refusals import Refusal
+
+# Weak tags never match here (RFC 9110, section 8.8.3.2), so they are a mistake like missing quotes.
+CONDITION = re.compile(r'\*|"[^"]*"([ \t]*,[ \t]*"[^"]*")*')
+
+
+class IfMatchMalformed(Refusal):
+    code = "if_match_malformed"
+    default_message = 'If-Match must be an ETag as it was answered, with its quotes, such as "3"'
+
+
+class PreconditionFailed(Refusal):
+    code = "precondition_failed"
+    default_message = "The account has changed since it was read: read it again"
+    status_code = status.HTTP_412_PRECONDITION_FAILED
+
+
+def version_of(account: Account) -> str:
+    """The entity tag of an account: every change of it has an entry, and each entry a number."""
+    return f'"{account.last_seq}"'
+
+
+def require_match(account: Account, condition: str | None) -> None:
+    """Compare an If-Match header with the version of a locked account; None is no condition.
+
+    Raises IfMatchMalformed, or PreconditionFailed when the header names other versions.
+    """
+    if condition is None:
+        return
+    if not CONDITION.fullmatch(condition.strip(" \t")):
+        raise IfMatchMalformed
+    if {"*", version_of(account)}.isdisjoint(re.findall(r'\*|"[^"]*"', condition)):
+        raise PreconditionFailed

@@ -1,0 +1,12 @@
+"""Who makes a request."""
+
+from typing import cast
+
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+
+def acting_user(request: Request | HttpRequest) -> User:
+    """The user of a request that the permissions have let in."""
+    return cast(User, request.user)

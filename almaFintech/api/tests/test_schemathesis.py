@@ -1,0 +1,242 @@
+"""A stranger's reading of the OpenAPI document: schemathesis sends what it allows and forbids.
+
+Every request is rolled back, or every chain of requests, so that each meets the same world: the
+run is the same every time, and a failure says how to repeat it.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from django.contrib.auth.models import User
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, connection, transaction
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis.stateful import run_state_machine_as_test
+from rest_framework.fields import BooleanField
+from rest_framework_simplejwt.tokens import AccessToken
+from schemathesis.checks import CheckContext
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from accounts.models import Account, Transfer
+from almaFintech.api.openapi import refusals_of
+from almaFintech.api.pages import document
+from almaFintech.refusals import Refusal
+from conftest import Person
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.skipif(
+        connection.vendor != "postgresql", reason="One database is enough, and this is the one."
+    ),
+]
+
+CONFIG = {
+    "base-url": "http://localhost",
+    # Within one process schemathesis asks for compressed answers, and does not unpack them.
+    "headers": {"Accept-Encoding": "identity"},
+    "seed": 1,
+    "generation": {"max-examples": 12, "deterministic": True, "database": "none"},
+    "operations": [
+        {
+            # To delete a transfer is to give the money back: the transfer stays, as promised.
+            "include-path": "/api/transfers/{id}/",
+            "checks": {"use_after_free": {"enabled": False}},
+        }
+    ],
+}
+
+# What the rules of the ledger say to a request that is as the document wants it, and what a
+# field says of the rows that are there, which no document can know.
+STATE = re.compile(
+    r"already exists|object does not exist|^Invalid cursor$|^This is before"
+    r"|^This is no currency of ISO 4217|^CSV comes without pages|^This is not your password"
+)
+
+HYPOTHESIS = hypothesis_settings(suppress_health_check=list(HealthCheck), deadline=None)
+
+
+@schemathesis.hook
+def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
+    """Three currencies stand for all: each would be tried with each operation that takes one."""
+    raw_schema["components"]["schemas"]["Currency"]["enum"] = ["ARS", "EUR", "USD"]
+
+
+def read(config: dict[str, Any]) -> Any:
+    return schemathesis.openapi.from_wsgi(
+        "/api/schema/?format=json",
+        get_wsgi_application(),
+        config=schemathesis.Config.from_dict(config),
+        base_url=config["base-url"],
+    )
+
+
+as_staff = read(CONFIG)
+# Known now that the server is loaded.
+RULES = {refusal.code for refusal in refusals_of(Refusal) if hasattr(refusal, "code")}
+RULES -= {"invalid", "invalid_amount", "idempotency_key_malformed"}
+
+# What answers a user with 403 whatever is sent is not tried in every spelling.
+uncovered = [
+    {"include-path-regex": "^/api/(users|profiles|login)/"},
+    {"include-path-regex": "^/api/accounts/", "include-method": ["POST", "PUT", "PATCH"]},
+]
+phases = {"phases": {"coverage": {"enabled": False}}}
+as_user = read(
+    CONFIG | {"operations": [*CONFIG["operations"], *({**each, **phases} for each in uncovered)]}
+)
+
+
+@schemathesis.check
+def acceptance(ctx: CheckContext, response: Any, case: schemathesis.Case) -> None:
+    """What the document allows is done, or refused by a rule that depends on what is there."""
+    if response.status_code in (400, 412) and refused_by_state(response.json()):
+        return
+    positive_data_acceptance(ctx, response, case)
+
+
+def refused_by_state(body: dict[str, Any]) -> bool:
+    if "code" in body:
+        return body["code"] in RULES
+    return all(STATE.search(text) for texts in body.values() for text in texts)
+
+
+@schemathesis.check
+def rejection(ctx: CheckContext, response: Any, case: schemathesis.Case) -> None:
+    """What the document forbids is refused, unless it is another spelling of what it allows.
+
+    Clients of the first almaFintech may write JSON as they would fill in a form: `"5"` for 5,
+    `"true"` for true, a telephone number without quotes.
+    """
+    if response.status_code == 412:
+        # Conditions come before the body is looked at (RFC 9110, section 13.2.1).
+        return
+    sent = case.operation.definition.raw.get("requestBody")
+    if sent and response.status_code < 300 and isinstance(case.body, dict):
+        body = {**sent["content"]["application/json"]["schema"], **COMPONENTS}
+        if jsonschema_rs.is_valid(body, as_in_a_form(case.body, body)):
+            return
+    negative_data_rejection(ctx, response, case)
+
+
+COMPONENTS = {"components": document()["components"]}
+
+
+def as_in_a_form(value: Any, described: dict[str, Any]) -> Any:
+    """`value` as the server reads it where the document wants `described`."""
+    if "$ref" in described:
+        described = COMPONENTS["components"]["schemas"][described["$ref"].rpartition("/")[2]]
+    kinds = described.get("type", ())
+    if isinstance(value, dict):
+        known = described.get("properties", {})
+        return {name: as_in_a_form(each, known.get(name, {})) for name, each in value.items()}
+    if isinstance(value, list):
+        return [as_in_a_form(each, described.get("items", {})) for each in value]
+    if "boolean" in kinds and isinstance(value, (str, int)):
+        spellings = {**dict.fromkeys(BooleanField.TRUE_VALUES, True)}
+        spellings |= dict.fromkeys(BooleanField.FALSE_VALUES, False)
+        return spellings.get(value, value)
+    if "integer" in kinds and isinstance(value, str) and re.fullmatch("-?[0-9]+", value):
+        return int(value)
+    if ("string" in kinds or "anyOf" in described) and not isinstance(value, bool):
+        return str(value).strip() if isinstance(value, (str, int, float)) else value
+    return value
+
+
+OUR_CHECKS = {
+    "additional_checks": [acceptance, rejection],
+    "excluded_checks": [positive_data_acceptance, negative_data_rejection],
+}
+
+
+@pytest.fixture
+def tokens(db, settings) -> Iterator[dict[str, str]]:
+    """A token of each role, in a world where small numbers are those of things that exist."""
+    count_from(1, User, Account, Transfer)
+    bob = Person.join("bob")
+    count_from(10**6, User)
+    people = {"staff": Person.join("boss", is_staff=True), "user": Person.join("alice")}
+    alice = people["user"]
+    alice.open_account(1_000_000)
+    bob.open_account(1_000_000)
+    alice.open_account(5, "EUR")
+    alice.send(bob.account, 5)
+    bob.send(alice.account, 7)
+    # An account that is gone, and what it has left.
+    gone = alice.open_account(9)
+    Transfer(origin=gone, destination=bob.account, balance=9).save()
+    gone.delete()
+
+    settings.ALLOWED_HOSTS = ["localhost"]
+    # Wrong passwords are tried here by the dozen.
+    settings.LOGIN_RATE_PER_ADDRESS = settings.LOGIN_RATE_PER_USERNAME = ""
+    settings.REFUSED_TRANSFERS_RATE = ""
+    # As Django's test client does: a request's end must not end the transaction of the test.
+    request_started.disconnect(close_old_connections)
+    request_finished.disconnect(close_old_connections)
+    yield {role: str(AccessToken.for_user(person.user)) for role, person in people.items()}
+    request_started.connect(close_old_connections)
+    request_finished.connect(close_old_connections)
+
+
+def count_from(number: int, *models: Any) -> None:
+    with connection.cursor() as cursor:
+        for model in models:
+            cursor.execute(
+                "SELECT setval(pg_get_serial_sequence(%s, 'id'), %s, false)",
+                [model._meta.db_table, number],
+            )
+
+
+@as_staff.parametrize()
+@HYPOTHESIS
+def test_every_operation_as_staff(case, tokens):
+    send(case, tokens["staff"])
+
+
+@as_user.parametrize()
+@HYPOTHESIS
+def test_every_operation_as_a_user(case, tokens):
+    send(case, tokens["user"])
+
+
+def send(case: schemathesis.Case, token: str) -> None:
+    with transaction.atomic():
+        case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, **OUR_CHECKS)
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("role", ["staff", "user"])
+def test_chains_of_operations(tokens, role):
+    headers = {"Authorization": f"Bearer {tokens[role]}"}
+
+    class Chain(as_staff.as_state_machine()):
+        def setup(self) -> None:
+            self.world = transaction.atomic()
+            self.world.__enter__()
+
+        def teardown(self) -> None:
+            transaction.set_rollback(True)
+            self.world.__exit__(None, None, None)
+
+        def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
+            return {"headers": headers}
+
+        def validate_response(self, response: Any, case: schemathesis.Case, **kwargs: Any) -> None:
+            case.validate_response(
+                response,
+                headers=headers,
+                transport_kwargs={"headers": headers},
+                recorder=self.recorder,
+                **OUR_CHECKS,
+            )
+
+    settings = hypothesis_settings(
+        HYPOTHESIS, max_examples=40, stateful_step_count=8, derandomize=True, database=None
+    )
+    run_state_machine_as_test(Chain, settings=settings)

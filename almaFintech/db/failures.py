@@ -1,0 +1,49 @@
+"""Why the database failed or refused a statement."""
+
+import sqlite3
+
+from django.db import Error, OperationalError
+
+# SQLSTATE 40001 serialization_failure and 40P01 deadlock_detected (PostgreSQL, appendix A).
+RETRYABLE_SQLSTATES = {"40001", "40P01"}
+# MariaDB's 1213 ER_LOCK_DEADLOCK and 1020 ER_CHECKREAD, raised where snapshots are isolated.
+RETRYABLE_ERRNOS = {1213, 1020}
+# SQLSTATE 55P03 lock_not_available, and MariaDB's 1205 ER_LOCK_WAIT_TIMEOUT.
+LOCK_TIMEOUT_SQLSTATES = {"55P03"}
+LOCK_TIMEOUT_ERRNOS = {1205}
+# Numbers of what the client library says itself, before a statement reaches the server.
+MARIADB_CLIENT_ERRORS = range(2000, 3000)
+
+
+def reason_of(error: Error) -> str:
+    """Why the database failed or refused, in words that repeat nothing of a row."""
+    cause = error.__cause__
+    sqlstate = getattr(cause, "sqlstate", None)
+    if sqlstate:
+        # PostgreSQL; its message may hold values.
+        constraint = cause.diag.constraint_name  # type: ignore[union-attr]
+        return " ".join(filter(None, [type(cause).__name__, sqlstate, constraint]))
+    number = error.args[0] if error.args else None
+    if isinstance(number, int) and number not in MARIADB_CLIENT_ERRORS:
+        return str(number)
+    # SQLite's words, and those of a connection that there is not.
+    return str(error)
+
+
+def is_retryable(error: OperationalError) -> bool:
+    """Whether the database asks for the transaction to be run again."""
+    return _says(error, RETRYABLE_SQLSTATES, RETRYABLE_ERRNOS)
+
+
+def is_lock_timeout(error: OperationalError) -> bool:
+    """Whether the database gave up waiting for another transaction."""
+    code = getattr(error.__cause__, "sqlite_errorcode", 0)
+    # The lowest byte; the others say more of the same.
+    return code & 0xFF == sqlite3.SQLITE_BUSY or _says(
+        error, LOCK_TIMEOUT_SQLSTATES, LOCK_TIMEOUT_ERRNOS
+    )
+
+
+def _says(error: OperationalError, sqlstates: set[str], errnos: set[int]) -> bool:
+    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    return sqlstate in sqlstates or (bool(error.args) and error.args[0] in errnos)

@@ -1,0 +1,11 @@
+"""Which migrations the database has."""
+
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+
+
+def unapplied_migrations(of: BaseDatabaseWrapper | None = None) -> list[tuple[str, str]]:
+    """The migrations of this code that the database does not have, as (app, name)."""
+    loader = MigrationLoader(of or connection)
+    return sorted(set(loader.graph.nodes) - set(loader.applied_migrations))

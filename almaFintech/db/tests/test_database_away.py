@@ -1,0 +1,246 @@
+"""A database that is away, or that answers with an error, is no error of the client's."""
+
+import socket
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from almaFintech.db import pool
+from almaFintech.tests.servers import Server
+from conftest import PASSWORD, once
+from crashtest.servers import Database
+
+
+@pytest.fixture
+def failing(db):
+    """A function that makes every statement from now on raise `error`."""
+    wrappers = len(connection.execute_wrappers)
+
+    def fail(error):
+        def execute(*args):
+            raise error
+
+        connection.execute_wrappers.append(execute)
+
+    yield fail
+    del connection.execute_wrappers[wrappers:]
+
+
+away = pytest.mark.parametrize(
+    "error", [OperationalError("server closed the connection"), InterfaceError("is closed")]
+)
+
+
+@away
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/accounts/"),
+        ("POST", "/api/transfers/"),
+        ("POST", "/api/login/"),
+        ("DELETE", "/api/users/1/"),
+    ],
+)
+def test_the_api_answers_503(boss, failing, error, method, path):
+    body = {"username": "boss", "password": "x"}
+    failing(error)
+
+    response = boss.request(method, path, body)
+
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert response.json() == {
+        "detail": "The database is not available. Try again later.",
+        "code": "database_unavailable",
+    }
+
+
+@away
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/admin/"),
+        ("GET", "/admin/accounts/transfer/"),
+        ("POST", "/admin/accounts/account/add/"),
+        ("POST", "/admin/login/"),
+    ],
+)
+def test_the_admin_answers_503(boss, client, failing, error, method, path):
+    client.force_login(boss.user)
+    client.raise_request_exception = False
+    failing(error)
+
+    response = client.generic(method, path)
+
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert response.content == b"The database is not available. Try again later."
+
+
+def test_the_entry_points_need_no_database(anyone, failing):
+    failing(OperationalError())
+
+    assert anyone.get("/api/").status_code == 200
+    assert anyone.get("/api/accounts/").status_code == 401
+
+
+def test_a_value_that_the_database_refuses_is_400(boss, failing):
+    failing(DataError("out of range"))
+
+    response = boss.get("/api/accounts/")
+
+    assert response.status_code == 400
+    assert response.json() == {
+        "detail": "A value cannot be stored in the database.",
+        "code": "invalid",
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (DataError("out of range"), 400, b"A value cannot be stored in the database."),
+        (IntegrityError("unique"), 409, b"Another request changed the same data at the same time."),
+    ],
+)
+def test_a_page_answers_a_refusal_of_the_database_as_the_api_does(
+    client, boss, failing, error, status, text
+):
+    client.raise_request_exception = False
+    failing(error)
+
+    # The login, unlike the pages of the models, turns no errors into messages.
+    response = client.post("/admin/login/", {"username": "boss", "password": "x"})
+
+    assert (response.status_code, response.content) == (status, text)
+
+
+# A real one, stopped.
+
+
+@pytest.fixture
+def database():
+    # The path of a socket may have 107 bytes, and pytest's own folders are deep.
+    with tempfile.TemporaryDirectory(prefix="away-") as folder:
+        Path(folder).chmod(0o755)
+        with Database(Path(folder)) as database:
+            database.start()
+            database.wait_until_ready()
+            yield database
+
+
+def seconds(work):
+    """How long `work` takes, and what it returns."""
+    start = time.monotonic()
+    answer = work()
+    return time.monotonic() - start, answer
+
+
+@once
+def test_a_database_that_is_stopped_keeps_nobody_waiting(tmp_path, database):
+    settings = {"DATABASE_URL": database.url, "SERVE_WORKERS": "1"}
+    with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(40) as threads:
+        boss = ["--noinput", "--username=boss", "--email=boss@wallet.example"]
+        server.manage("createsuperuser", *boss, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+        login = {"username": "boss", "password": PASSWORD}
+        token = server.request("POST", "/api/login/", login).json()["access"]
+
+        def accounts(_=None):
+            return server.request("GET", "/api/accounts/", token=token).status
+
+        # Until each thread has a connection that will turn out to be closed.
+        assert set(threads.map(accounts, range(40))) == {200}
+        database.stop()
+
+        requests = [threads.submit(seconds, accounts) for _ in range(40)]
+        alive, health = seconds(lambda: server.request("GET", "/healthz"))
+        waits, statuses = zip(*(request.result() for request in requests), strict=True)
+        ready, readiness = seconds(lambda: server.request("GET", "/readyz"))
+
+        assert (health.status, set(statuses), readiness.status) == (200, {503}, 503)
+        assert max(alive, ready, *waits) < 5
+
+        # And it is noticed that it is back, however long it was away.
+        database.start()
+        database.wait_until_ready()
+        time.sleep(pool.PAUSE_SECONDS)
+        assert set(threads.map(accounts, range(8))) == {200}
+        assert server.request("GET", "/readyz").status == 200
+
+
+# The pool alone.
+
+
+@pytest.fixture
+def no_pause(monkeypatch):
+    """Neither from a test before, nor for the one after."""
+    monkeypatch.setattr(pool.Connection, "_left_alone_until", 0.0)
+
+
+@pytest.fixture
+def pooled(no_pause):
+    """A function that opens a pool, of which the options are those of the settings."""
+    with ExitStack() as pools:
+
+        def pooled(size, timeout, **parameters):
+            options = pool.options(size, timeout)
+            return pools.enter_context(ConnectionPool(kwargs=parameters, open=True, **options))
+
+        yield pooled
+
+
+def test_a_database_that_hangs_is_waited_for_once(pooled):
+    # It takes connections and never answers.
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as threads:
+        host, port = silent.getsockname()
+        hanging = pooled(4, 30, host=host, port=port, connect_timeout=2)
+
+        def ask():
+            with pytest.raises(psycopg.OperationalError) as failure:
+                hanging.getconn()
+            return type(failure.value), str(failure.value)
+
+        waits = [wait for wait, _ in threads.map(seconds, [ask] * 3)]
+        later, (kind, text) = seconds(ask)
+
+    # Together, and then not at all.
+    assert 1 < max(waits) < 10
+    assert later < 1
+    assert (kind, "timeout" in text) == (psycopg.OperationalError, True)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a pool")
+def test_a_pool_that_is_used_up_is_no_database_that_is_away(db, pooled, monkeypatch):
+    used_up = pooled(2, 30, **connection.get_connection_params())
+    only = used_up.getconn()
+
+    def refuse(*args, **options):
+        raise psycopg.OperationalError("sorry, too many clients already")
+
+    # The pool may have two, and the database gives it no second one.
+    monkeypatch.setattr(psycopg.Connection, "connect", refuse)
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(used_up.getconn)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=1)
+        used_up.putconn(only)
+
+        assert waiting.result(timeout=5) is only
+        used_up.putconn(only)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a pool")
+def test_a_full_pool_is_waited_for_and_starts_no_pause(db, pooled):
+    full = pooled(1, 1, **connection.get_connection_params())
+    only = full.getconn()
+
+    with pytest.raises(PoolTimeout):
+        full.getconn()
+
+    assert pool.Connection._left_alone_until == 0.0
+    full.putconn(only)

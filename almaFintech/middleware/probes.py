@@ -1,0 +1,142 @@
+"""What those ask who keep the server running: `/healthz`, `/readyz` and `/metrics`.
+
+They are answered before any other middleware: a probe names the server by its address and
+speaks plain HTTP, so neither ALLOWED_HOSTS nor the redirect to HTTPS must be in its way, and
+its visits belong neither in the log nor in the metrics.
+"""
+
+import hmac
+import logging
+import os
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+
+import redis
+from django.conf import settings
+from django.db import Error, connection, connections
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Gauge,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from almaFintech import __version__
+from almaFintech.db.failures import reason_of
+from almaFintech.db.schema_state import unapplied_migrations
+
+logger = logging.getLogger(__name__)
+
+BUILD_INFO = Gauge(
+    "wallet_build_info", "1, with the version that runs.", ["version"], multiprocess_mode="livemax"
+)
+
+# For so long `/readyz` lets a statement run; to connect it waits as all others do.
+READY_SECONDS = 2
+
+# Headers that a proxy adds. Behind one, the address of the connection is the proxy's own.
+PROXIED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA")
+
+
+class ProbeMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        probe = PROBES.get(request.path_info)
+        if probe is None:
+            return self.get_response(request)
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
+        response = probe(request)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process answers; to be restarted when it does not."""
+    return JsonResponse({"status": "ok", "version": __version__})
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Whether requests should be sent here: the database is there and has all migrations.
+
+    Without Redis the server goes on, so that only degrades it.
+    """
+    states = {"database": "ok", "migrations": "ok", "cache": _cache_state()}
+    try:
+        if _unapplied_migrations_at_once():
+            states["migrations"] = "unapplied"
+    except Error as error:
+        logger.warning("The database is not available: %s", reason_of(error))
+        states |= {"database": "away", "migrations": "unknown"}
+    if (states["database"], states["migrations"]) != ("ok", "ok"):
+        return JsonResponse({"status": "unavailable", **states}, status=503)
+    return JsonResponse({"status": "degraded" if states["cache"] == "away" else "ok", **states})
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The metrics of all processes of this server, in the format of Prometheus."""
+    if not _may_see_metrics(request):
+        return HttpResponse(status=403)
+    # At every visit, since the process that answers may have been forked from one that had set it.
+    BUILD_INFO.labels(__version__).set(1)
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+PROBES = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+
+
+def _unapplied_migrations_at_once() -> list[tuple[str, str]]:
+    """The same, without waiting for a pool that is used up or for a database that hangs."""
+    if "pool" not in connection.settings_dict["OPTIONS"]:
+        return unapplied_migrations()
+    own = connection.copy("readyz")
+    options = own.settings_dict["OPTIONS"]
+    del options["pool"]
+    options["options"] += f" -c statement_timeout={READY_SECONDS}s"
+    # Queries find their connection by its name.
+    connections[own.alias] = own
+    try:
+        return unapplied_migrations(own)
+    finally:
+        own.close()
+        del connections[own.alias]
+
+
+def _cache_state() -> str:
+    if not settings.REDIS_URL:
+        return "none"
+    # Not by the cache, which hides when Redis is away.
+    client = redis.Redis.from_url(
+        settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=None
+    )
+    try:
+        with client:
+            client.ping()
+    except redis.RedisError:
+        return "away"
+    return "ok"
+
+
+def _may_see_metrics(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    is_bearer = bool(settings.METRICS_TOKEN) and scheme.lower() == "bearer"
+    if is_bearer and hmac.compare_digest(token.encode(), settings.METRICS_TOKEN.encode()):
+        return True
+    if any(header in request.META for header in PROXIED):
+        return False
+    try:
+        address = ip_address(request.META["REMOTE_ADDR"])
+    except ValueError:
+        # A socket file has no address.
+        return False
+    return any(address in ip_network(network) for network in settings.METRICS_ALLOWED)

@@ -1,0 +1,204 @@
+"""System checks: what must hold before this server may touch money."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from ipaddress import ip_network
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
+from redis.connection import parse_url
+
+from almaFintech.api.rates import Rate
+
+# SHA-256 of the keys that once stood in this repository, which anybody may have read.
+PUBLISHED_KEYS = {
+    "983136ed019491e2fb2ab9d063bb99a71b063074157671637811aab95103a3c0",
+    "8a8bf9a3425e5e258d5c200d6af1791580e1706ed8f9889d029fbb6c3e16b913",
+    "9d0ccbbea250638e1fb0c3edde6a0dc64e2011bea36a3d2548093f4fc8b2d0da",
+}
+
+
+SHORTEST_LEDGER_KEY = 50
+
+
+@register(Tags.database)
+def database_returns_inserted_rows(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """The ledger books many transfers in one INSERT and reads their ids from its answer."""
+    return [
+        Error(
+            f"The database {alias!r} ({connections[alias].display_name}) cannot return the rows "
+            "of a bulk insert, which the ledger needs.",
+            hint="Use PostgreSQL, MariaDB 10.5 or later, or SQLite 3.35 or later.",
+            id="almaFintech.E001",
+        )
+        for alias in databases or []
+        if not connections[alias].features.can_return_rows_from_bulk_insert
+    ]
+
+
+@register(Tags.database)
+def database_keeps_every_character(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """MariaDB may be told to keep only some, and then fails when a name or a reference has others.
+
+    The tables take over what the database has when they are made, so `migrate` asks first.
+    """
+    errors: list[CheckMessage] = []
+    for alias in databases or []:
+        if connections[alias].vendor == "mysql":
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SELECT @@character_set_database")
+                [charset] = cursor.fetchone()
+            if charset != "utf8mb4":
+                hint = "Before the first migration: ALTER DATABASE name CHARACTER SET utf8mb4"
+                text = f"The database {alias!r} has the character set {charset} and not utf8mb4."
+                errors.append(Error(text, hint=hint, id="almaFintech.E006"))
+    return errors
+
+
+@register(Tags.security)
+def trusted_origins_are_origins(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Django looks at the scheme alone, and not when a production server starts."""
+    return [
+        Error(
+            f"Origin {origin!r} in CSRF_TRUSTED_ORIGINS is not like https://wallet.example.",
+            id="almaFintech.E008",
+        )
+        for origin in settings.CSRF_TRUSTED_ORIGINS
+        if not re.fullmatch(r"https?://[^/?#\s]+", origin)
+    ]
+
+
+# Django compares the Host header with these, and that without its port.
+HOST = re.compile(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+
+
+@register(Tags.security)
+def hosts_are_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Django takes anything, and then answers every request with 400."""
+    return [
+        Error(
+            "ALLOWED_HOSTS must list host names such as wallet.example, without scheme, port, path "
+            f"or spaces, and not {host!r}.",
+            id="almaFintech.E009",
+        )
+        for host in settings.ALLOWED_HOSTS
+        if not HOST.fullmatch(host)
+    ]
+
+
+@register(Tags.security)
+def every_thread_gets_a_connection(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Otherwise threads wait for each other's connections, and some answer 503."""
+    pool = settings.DATABASES["default"].get("OPTIONS", {}).get("pool")
+    if settings.DEBUG or not isinstance(pool, dict) or pool["max_size"] >= settings.SERVE_THREADS:
+        return []
+    return [
+        Error(
+            f"DATABASE_POOL_SIZE is {pool['max_size']}, and must be {settings.SERVE_THREADS} or "
+            "more, the number of SERVE_THREADS.",
+            id="almaFintech.E010",
+        )
+    ]
+
+
+@register(Tags.security)
+def redis_can_be_found(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """A Redis that is away is done without; an address that is none is a mistake."""
+    try:
+        if settings.REDIS_URL:
+            parse_url(settings.REDIS_URL)
+    except ValueError as error:
+        return [Error(f"REDIS_URL: {error}.", id="almaFintech.E004")]
+    return []
+
+
+@register(Tags.security)
+def metrics_are_allowed_to_networks(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    try:
+        for network in settings.METRICS_ALLOWED:
+            ip_network(network)
+    except ValueError as error:
+        return [Error(f"METRICS_ALLOWED: {error}.", id="almaFintech.E005")]
+    return []
+
+
+@register(Tags.security)
+def keys_are_secret(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A key that was published once signs tokens for everybody who has read it."""
+    keys = {"SECRET_KEY": settings.SECRET_KEY} | {
+        f"SECRET_KEY_FALLBACKS[{index}]": key
+        for index, key in enumerate(settings.SECRET_KEY_FALLBACKS)
+    }
+    return [
+        Error(f"{name} was published with the source of this server.", id="almaFintech.E002")
+        for name, key in keys.items()
+        if hashlib.sha256(key.encode()).hexdigest() in PUBLISHED_KEYS
+    ]
+
+
+@register(Tags.security)
+def the_ledger_has_a_key_of_its_own(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """A short key can be guessed from one digest, and a shared one leaks with the tokens."""
+    hint = "Make one with: openssl rand -hex 48"
+    keys = {"LEDGER_KEY": settings.LEDGER_KEY} | {
+        f"LEDGER_KEY_FALLBACKS[{index}]": key
+        for index, key in enumerate(settings.LEDGER_KEY_FALLBACKS)
+    }
+    errors: list[CheckMessage] = []
+    for name, key in keys.items():
+        if len(key) < SHORTEST_LEDGER_KEY:
+            text = f"{name} has less than {SHORTEST_LEDGER_KEY} characters. {hint}"
+            errors.append(Error(text, id="almaFintech.E011"))
+        if key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+            text = f"{name} is also a SECRET_KEY: the ledger needs a key of its own. {hint}"
+            errors.append(Error(text, id="almaFintech.E012"))
+    return errors
+
+
+@register(Tags.security)
+def rates_can_be_read(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    for name in (
+        *("LOGIN_RATE_PER_ADDRESS", "LOGIN_RATE_PER_USERNAME", "LOGIN_RATE_PER_USER"),
+        *("USER_RATE", "REFUSED_TRANSFERS_RATE"),
+    ):
+        try:
+            Rate.parse(getattr(settings, name))
+        except ValueError as error:
+            errors.append(Error(f"{name}: {error}.", id="almaFintech.E003"))
+    return errors
+
+
+@register(Tags.security, deploy=True)
+def clients_have_addresses(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Failed logins are counted for each address, and a proxy's own would be everybody's."""
+    if settings.SECURE_PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
+        return [
+            Warning(
+                "TRUST_FORWARDED_PROTO tells of a proxy in front, and TRUSTED_PROXIES is 0: all "
+                "clients have the proxy's address, and a few failed logins shut everybody out.",
+                hint="Set TRUSTED_PROXIES to the number of proxies that append to X-Forwarded-For.",
+                id="almaFintech.W007",
+            )
+        ]
+    return []

@@ -1,0 +1,230 @@
+"""Requests between granian, which reads and writes without threads, and Django, which needs them.
+
+A request gets a thread, and with it a database connection, once all of it has arrived, and keeps
+it until all of its answer is known: clients that send or read slowly hold neither. Each worker
+works on a bounded number of requests and lets a bounded number wait; the probes have threads of
+their own, so that they answer whatever the others do.
+"""
+
+import asyncio
+import faulthandler
+import io
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO, Any
+
+from django.conf import settings
+from django.db import close_old_connections
+from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
+
+from almaFintech.api.errors import Busy, RequestTimeout
+from almaFintech.middleware.probes import PROBES
+from almaFintech.middleware.requests import REJECTIONS
+
+logger = logging.getLogger(__name__)
+
+# Seconds for all of a body, and for a thread to become free.
+BODY_SECONDS = 10
+QUEUE_SECONDS = 10
+QUEUE_PER_THREAD = 32
+# Bodies of at most the first many bytes may always be sent; larger ones share the second many.
+SMALL_BODY_BYTES = 16 * 1024
+LARGE_BODIES_BYTES = 64 * 1024 * 1024
+# How much of an answer is kept in memory; the rest is in a file.
+ANSWER_BYTES = 512 * 1024
+# granian opens the file of an answer after it was told of it, and does not say when.
+FILE_SECONDS = 30
+# A worker whose event loop is stuck for so long is of no more use.
+STUCK_SECONDS = 30
+BEAT_SECONDS = 2
+
+Environ = dict[str, Any]
+WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: list[tuple[str, str]]
+    # A file when it is too large for the memory.
+    body: bytes | IO[bytes]
+
+
+class Gateway:
+    """An RSGI application that runs a WSGI application in `threads` threads."""
+
+    def __init__(self, application: WSGIApplication, threads: int) -> None:
+        self.application = application
+        self.threads = ThreadPoolExecutor(threads, "request")
+        self.probes = {path: ThreadPoolExecutor(1, path) for path in PROBES}
+        self.free = asyncio.Semaphore(threads)
+        self.queue_length = threads * QUEUE_PER_THREAD
+        self.waiting = 0
+        self.large_bodies = 0
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # It watches without the interpreter's lock, so also over code that never lets go of it.
+        faulthandler.dump_traceback_later(STUCK_SECONDS, exit=True)
+        parent = multiprocessing.parent_process()
+        if parent and os.getppid() != parent.pid:
+            # The first process was killed, and nobody else would stop this one.
+            os.kill(os.getpid(), signal.SIGTERM)
+        loop.call_later(BEAT_SECONDS, self.__rsgi_init__, loop)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        faulthandler.cancel_dump_traceback_later()
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        try:
+            answer = await self.answer(scope, protocol)
+        except (Busy, RequestTimeout) as rejection:
+            answer = rejected(rejection)
+        except ProtocolClosed:
+            # The client is gone.
+            return
+        except Exception:
+            logger.exception("A request failed outside Django")
+            answer = Answer(500, [], b"")
+        if isinstance(answer.body, bytes):
+            protocol.response_bytes(answer.status, answer.headers, answer.body)
+        else:
+            protocol.response_file(answer.status, answer.headers, f"/dev/fd/{answer.body.fileno()}")
+            asyncio.get_running_loop().call_later(FILE_SECONDS, answer.body.close)
+
+    async def answer(self, scope: Scope, protocol: HTTPProtocol) -> Answer:
+        environ = environ_of(scope)
+        loop = asyncio.get_running_loop()
+        if probe := self.probes.get(environ["PATH_INFO"]):
+            return await loop.run_in_executor(probe, self.run, environ)
+        # Longer or of unknown length: Django refuses it without reading.
+        length = body_length(environ)
+        large = length if length > SMALL_BODY_BYTES else 0
+        if self.large_bodies + large > LARGE_BODIES_BYTES:
+            raise Busy
+        self.large_bodies += large
+        try:
+            if length:
+                environ["wsgi.input"] = io.BytesIO(await body_of(protocol))
+            await self.admit()
+            try:
+                return await loop.run_in_executor(self.threads, self.run, environ)
+            finally:
+                self.free.release()
+        finally:
+            self.large_bodies -= large
+
+    async def admit(self) -> None:
+        """Wait for one of the threads; raises Busy."""
+        if self.waiting >= self.queue_length:
+            raise Busy
+        self.waiting += 1
+        try:
+            await asyncio.wait_for(self.free.acquire(), QUEUE_SECONDS)
+        except TimeoutError:
+            raise Busy from None
+        finally:
+            self.waiting -= 1
+
+    def run(self, environ: Environ) -> Answer:
+        """Call the application, and return all that it answers."""
+        started: list[Any] = []
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], exc_info: object = None
+        ) -> None:
+            started[:] = int(status.split(" ", 1)[0]), headers
+
+        response = self.application(environ, start_response)
+        try:
+            body = tempfile.SpooledTemporaryFile(ANSWER_BYTES)  # noqa: SIM115
+            for chunk in response:
+                body.write(chunk)
+            length = body.tell()
+            status, headers = started
+            body.seek(0)
+            if length <= ANSWER_BYTES:
+                return Answer(status, headers, body.read())
+            if not any(name.lower() == "content-length" for name, _ in headers):
+                headers = [*headers, ("Content-Length", str(length))]
+            return Answer(status, headers, body)
+        finally:
+            if close := getattr(response, "close", None):
+                close()
+            close_old_connections()
+
+
+def rejected(error: Busy | RequestTimeout) -> Answer:
+    """The answer to a request that Django does not see."""
+    REJECTIONS.labels(error.default_code).inc()
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if isinstance(error, Busy):
+        headers.append(("Retry-After", str(error.wait)))
+    else:
+        # The rest of the body may still come, and is not the next request.
+        headers.append(("Connection", "close"))
+    body = {"detail": error.default_detail, "code": error.default_code}
+    return Answer(error.status_code, headers, json.dumps(body).encode())
+
+
+def environ_of(scope: Scope) -> Environ:
+    """The environment of PEP 3333 for a request without a body."""
+    server, _, port = scope.server.rpartition(":")
+    client, _, _ = scope.client.rpartition(":")
+    environ: Environ = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "SERVER_NAME": server.strip("[]"),
+        "SERVER_PORT": port,
+        "REMOTE_ADDR": client.strip("[]"),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope.headers.items():
+        # X_Forwarded_For would be taken for the X-Forwarded-For that a proxy has set.
+        if "_" in name:
+            continue
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ
+
+
+def body_length(environ: Environ) -> int:
+    """How many bytes of a body are to be read; 0 too when Django is to refuse them unread."""
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        environ.pop("CONTENT_LENGTH", None)
+    declared = environ.get("CONTENT_LENGTH", "")
+    if declared.startswith("0"):
+        # Python refuses to read thousands of digits, be they zeros.
+        declared = environ["CONTENT_LENGTH"] = declared.lstrip("0") or "0"
+    length = int(declared) if declared.isdecimal() else 0
+    return length if length <= settings.MAX_BODY_BYTES else 0
+
+
+async def body_of(protocol: HTTPProtocol) -> bytes:
+    """The whole body; raises RequestTimeout when it is late."""
+    try:
+        return await asyncio.wait_for(protocol(), BODY_SECONDS)
+    except TimeoutError:
+        raise RequestTimeout from None

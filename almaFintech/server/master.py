@@ -1,0 +1,173 @@
+"""The first process of a production server: it listens, and keeps the workers running.
+
+`python -m almaFintech.server` becomes this one. It loads none of the code that serves, so that the
+workers that follow on SIGHUP have the code of that moment.
+"""
+
+import atexit
+import fcntl
+import itertools
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.net import SocketHolder
+from granian.server.mp import MPServer
+
+from almaFintech import EXIT_STATUS
+from almaFintech.server.logs import logging_config
+
+# Seconds for the headers of a request, and between the requests of a connection.
+HEADER_SECONDS = 10
+HEADER_BYTES = 32 * 1024
+# A client that takes nothing of its answer for so long is gone.
+UNREAD_SECONDS = 20
+# For what has begun when the server is stopped.
+STOP_SECONDS = 30
+BACKLOG = 1024
+
+
+class Master(MPServer):
+    """granian, with a socket that all workers share and an end when they refuse to start."""
+
+    def _init_shared_socket(self) -> None:
+        if self.bind_uds:
+            # Left behind by a server that was killed.
+            if self.bind_uds.is_socket():
+                self.bind_uds.unlink()
+            super()._init_shared_socket()
+            return
+        # One for each worker, as granian has it, would be lost with its queue when the worker is,
+        # and would let two servers listen on one address.
+        listener = listen(self.bind_addr, self.bind_port)
+        self._sso = listener
+        self._shd = SocketHolder(listener.fileno(), False, BACKLOG)  # type: ignore[call-arg,assignment]
+        self._ssp = None
+
+    def _respawn_workers(self, workers: list[int], *args: Any, **options: Any) -> None:
+        if any(self.wrks[index].inner.exitcode == EXIT_STATUS for index in workers):
+            # It has said why, and the next one would say the same.
+            self.interrupt_children.extend(workers)
+            self.signal_handler_interrupt()
+            return
+        super()._respawn_workers(workers, *args, **options)
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        refused = any(worker.inner.exitcode == EXIT_STATUS for worker in self.wrks)
+        super().shutdown(EXIT_STATUS if refused else exit_code)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # The connections inherit these.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+    listener.bind(address)
+    listener.listen(BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def load() -> Any:
+    """The application, in a new worker."""
+    # Those of the first process would ignore a stop that comes while this loads.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    claim_slot()
+    from almaFintech.wsgi import application
+
+    # isort: split
+    # They need what the entry point has set up.
+    from django.conf import settings
+
+    from almaFintech.server.gateway import Gateway
+
+    return Gateway(application, settings.SERVE_THREADS)
+
+
+def claim_slot() -> None:
+    """Go on counting in the files of a worker that has ended, if there is one.
+
+    So there are never more files than there were workers at once, and no count is lost. It has
+    to come before the first metric is made.
+    """
+    from prometheus_client import values
+
+    folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+    for slot in itertools.count(1):
+        # It stays open, and so locked, until this process ends, in whatever way.
+        file = os.open(f"{folder}/slot-{slot}", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            continue
+        values.ValueClass = values.MultiProcessValue(partial(int, slot))
+        return
+
+
+def metrics_folder() -> None:
+    """Let the workers share their metrics by files. Each server begins with none."""
+    folder = tempfile.mkdtemp(prefix=f"almafintech-metrics-{os.getpid()}-")
+    owner = os.getpid()
+
+    def remove() -> None:
+        # The workers inherit this, and the folder is not theirs alone.
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+
+
+def main(address: str, workers: int) -> None:
+    """Serve at `address` (host:port or unix:/path) until SIGTERM."""
+    metrics_folder()
+    # Connections and files of answers; the usual limit of 1024 is below what is taken.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4 * BACKLOG), most))
+    where: dict[str, Any]
+    if address.startswith("unix:"):
+        where = {"uds": Path(address.removeprefix("unix:"))}
+    else:
+        host, _, port = address.rpartition(":")
+        where = {"address": host.strip("[]"), "port": int(port)}
+    server = Master(
+        "almaFintech",
+        **where,
+        interface=Interfaces.RSGI,
+        workers=workers,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADER_SECONDS * 1000, max_buffer_size=HEADER_BYTES
+        ),
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=BACKLOG,
+        log_dictconfig=logging_config(debug=False),
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_SECONDS,
+    )
+    try:
+        server.serve(target_loader=load, wrap_loader=False)
+    except OSError as error:
+        print(f"almaFintech does not start: it cannot listen at {address}:", error, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

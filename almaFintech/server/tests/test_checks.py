@@ -1,0 +1,56 @@
+"""What the system checks say of a database or of settings that cannot do what is needed."""
+
+import pytest
+from django.db import connection
+
+from almaFintech.server.checks import (
+    database_keeps_every_character,
+    database_returns_inserted_rows,
+    trusted_origins_are_origins,
+)
+from almaFintech.tests.servers import PRODUCTION, python
+
+
+def test_a_database_that_does_not_return_what_it_inserts_is_refused(monkeypatch):
+    assert database_returns_inserted_rows(None, ["default"]) == []
+
+    features = type(connection.features)
+    monkeypatch.setattr(features, "can_return_rows_from_bulk_insert", False)
+
+    [error] = database_returns_inserted_rows(None, ["default"])
+    assert error.id == "almaFintech.E001"
+
+
+def test_the_database_of_the_tests_keeps_every_character(db):
+    assert database_keeps_every_character(None, ["default"]) == []
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="Others keep all, or refuse the value")
+def test_a_mariadb_that_does_not_keep_every_character_is_not_migrated(other_database):
+    other_database.execute("ALTER DATABASE CHARACTER SET latin1")
+
+    result = python("manage.py", "migrate", DATABASE_URL=other_database.url)
+
+    assert result.returncode == 1
+    assert "has the character set latin1 and not utf8mb4" in result.stderr
+    assert other_database.execute("SHOW TABLES") == []
+
+
+@pytest.mark.parametrize(("proxies", "warned"), [("0", True), ("1", False)])
+def test_a_proxy_that_would_be_every_client_is_warned_of(proxies, warned):
+    environment = {"TRUST_FORWARDED_PROTO": "true", "TRUSTED_PROXIES": proxies}
+
+    result = python("manage.py", "check", "--deploy", **PRODUCTION | environment)
+
+    # It is no reason not to start: there may be one client only, such as a shop's server.
+    assert result.returncode == 0
+    assert ("TRUSTED_PROXIES is 0" in result.stderr) is warned
+
+
+def test_origins_have_a_scheme_and_nothing_but_a_host(settings):
+    settings.CSRF_TRUSTED_ORIGINS = ["https://a.example", "http://*.b.example:8000"]
+    assert trusted_origins_are_origins(None) == []
+
+    wrong = ["wallet.example", "https://", "https://a.example/", "ftp://a.example", "https://a b"]
+    settings.CSRF_TRUSTED_ORIGINS = wrong
+    assert len(trusted_origins_are_origins(None)) == len(wrong)

@@ -1,0 +1,211 @@
+"""What the environment says, and what a server does when it says nothing."""
+
+import os
+import re
+import subprocess
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from almaFintech.server.environment import Environment
+from almaFintech.settings import BASE_DIR, ENVIRONMENT
+from almaFintech.tests.servers import PRODUCTION, evaluate, python
+
+EXAMPLE = (BASE_DIR / ".env.example").read_text()
+
+
+def test_the_example_lists_every_variable_with_its_default():
+    listed = dict(re.findall(r"^#(\w+)=(.*)$", EXAMPLE, re.MULTILINE))
+
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = listed
+    assert {name: env(name) for name in listed} == {
+        name: default for name, (_, default) in ENVIRONMENT.items()
+    }
+    # In the order in which settings.py asks for them.
+    assert list(listed) == list(ENVIRONMENT)
+
+
+def test_the_example_explains_every_variable_and_sets_none():
+    paragraphs = [paragraph.splitlines() for paragraph in EXAMPLE.strip().split("\n\n")]
+
+    assert all(line.startswith("#") for lines in paragraphs for line in lines)
+    for explanation, _variable in paragraphs[1:]:
+        assert re.fullmatch(r"# .+\.", explanation)
+
+
+def test_the_suite_runs_without_any_of_them():
+    recipe = subprocess.run(
+        ["make", "--dry-run", "test-sqlite"],
+        cwd=BASE_DIR,
+        # Without what a make that runs this test says to those it starts.
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert set(re.findall(r"-u (\w+)", recipe)) == set(ENVIRONMENT)
+
+
+def test_production_is_strict():
+    assert evaluate(
+        "[len(s.AUTH_PASSWORD_VALIDATORS), s.SECURE_SSL_REDIRECT, s.SECURE_HSTS_SECONDS,"
+        " s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE]",
+        **PRODUCTION,
+    ) == [4, True, 31_536_000, True, True]
+
+
+def test_access_tokens_live_longer_in_development_unless_that_is_set():
+    minutes = "s.SIMPLE_JWT['ACCESS_TOKEN_LIFETIME'].total_seconds() / 60"
+
+    assert evaluate(minutes) == 60
+    assert evaluate(minutes, ACCESS_TOKEN_MINUTES="7") == 7
+    assert evaluate(minutes, **PRODUCTION) == 5
+
+
+def test_development_needs_nothing():
+    assert evaluate(
+        "[s.DEBUG, s.AUTH_PASSWORD_VALIDATORS, s.SECURE_SSL_REDIRECT, s.SECURE_HSTS_SECONDS,"
+        " s.SESSION_COOKIE_SECURE, s.DATABASES['default']['NAME'], len(s.SECRET_KEY) >= 50]"
+    ) == [True, [], False, 0, False, str(BASE_DIR / "db.sqlite3"), True]
+
+
+def test_a_file_can_stand_in_for_the_environment(tmp_path):
+    file = tmp_path / "env"
+    file.write_text("ACCESS_TOKEN_MINUTES=7\nREFRESH_TOKEN_DAYS=8\nROTATE_REFRESH_TOKENS=true\n")
+
+    # The environment wins where both speak.
+    assert evaluate(
+        "[s.SIMPLE_JWT['ACCESS_TOKEN_LIFETIME'].seconds,"
+        " s.SIMPLE_JWT['REFRESH_TOKEN_LIFETIME'].days, s.SIMPLE_JWT['ROTATE_REFRESH_TOKENS']]",
+        ENV_FILE=str(file),
+        REFRESH_TOKEN_DAYS="9",
+    ) == [420, 9, True]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("TRUSTED_PROXIES = 1", "TRUSTED_PROXIES= 1", "TRUSTED_PROXIES =1", " TRUSTED_PROXIES=1"),
+        *("TRUSTED_PROXIES=1 ", "TRUSTED_PROXIES", "=1", "TRUSTED-PROXIES=1", "a secret"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_refused_by_its_number(tmp_path, line):
+    file = tmp_path / "env"
+    file.write_text(f"# With = and spaces.\n  # So is this.\n   \n{line}\n")
+
+    result = python("-c", "import almaFintech.wsgi", **PRODUCTION, ENV_FILE=str(file))
+
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr == (
+        f"almaFintech does not start: {file}, line 4: write NAME=value, without spaces before the "
+        "name, around = or after the value.\n"
+    )
+
+
+def test_lines_of_a_file_are_taken_as_they_stand(tmp_path, monkeypatch):
+    monkeypatch.setattr(Environment, "ENVIRON", {})
+    file = tmp_path / "env"
+    file.write_text("A=1\nexport B='two words '\nC=\n#D=4\nE=a = b\n")
+
+    Environment.read_file(file)
+
+    assert Environment.ENVIRON == {"A": "1", "B": "two words ", "C": "", "E": "a = b"}
+
+
+@pytest.mark.parametrize("content", [None, b"A=\xff\n"])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
+    file = tmp_path / "env"
+    file.mkdir() if content is None else file.write_bytes(content)
+
+    with pytest.raises(ImproperlyConfigured, match="cannot be read: "):
+        Environment.read_file(file)
+
+
+def test_a_mariadb_without_its_driver_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {"DATABASE_URL": "mysql://wallet@host/wallet"}
+
+    with pytest.raises(ImproperlyConfigured, match=r"-r requirements/mariadb\.txt$"):
+        env.db("DATABASE_URL")
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "METRICS_TOKEN"])
+def test_a_value_is_what_it_says_with_any_first_character(name):
+    env = Environment(**ENVIRONMENT)
+    # What django-environ would take for the name of another variable.
+    env.ENVIRON = {name: "$DEBUG", "DEBUG": "true"}
+
+    assert env(name) == "$DEBUG"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("DEBUG", "flase", "must be true or false, and not 'flase'."),
+        ("DEBUG", "", "must be true or false, and not ''."),
+        ("ACCESS_TOKEN_MINUTES", "five", "must be 0 or more, and not 'five'."),
+        ("ACCESS_TOKEN_MINUTES", "0", "must be 1 or more, and not '0'."),
+        ("TRUSTED_PROXIES", "-1", "must be 0 or more, and not '-1'."),
+        ("DATABASE_TIMEOUT", "86401", "must be 86400 or less, and not '86401'."),
+        ("ACCESS_TOKEN_MINUTES", "52560001", "must be 52560000 or less, and not '52560001'."),
+        ("REFRESH_TOKEN_DAYS", "36501", "must be 36500 or less, and not '36501'."),
+        ("IDEMPOTENCY_KEY_DAYS", "36501", "must be 36500 or less, and not '36501'."),
+        *(
+            ("SERVE_ADDRESS", value, f"must be address:port or unix:/path, and not {value!r}.")
+            for value in (
+                "",
+                "foo",
+                "foo:bar",
+                "127.0.0.1",
+                "::1:8000",
+                "[::1]",
+                "a:65536",
+                "unix:",
+            )
+        ),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(name, value, reason):
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {name: value}
+
+    with pytest.raises(ImproperlyConfigured, match=f"^{name} {re.escape(reason)}$"):
+        env(name)
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1:8000", "localhost:1", "[::1]:80", "unix:/run/wallet"])
+def test_an_address_is_taken_as_it_stands(value):
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {"SERVE_ADDRESS": value}
+
+    assert env("SERVE_ADDRESS") == value
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "wallet.sqlite3", "/var/lib/wallet", "postgre://host/name"),
+        *("oracle://user:cret@host/name", "mssql://host/name", "cockroachdb://host/name"),
+        *("postgres://", "postgres://wallet@host", "mysql://host/"),
+        *("postgres://host:abc/name", "postgres://host:65536/name"),
+        # A password with a slash.
+        "postgres://wallet:se/cret@host/name",
+    ],
+)
+def test_a_database_that_is_no_url_is_refused(url):
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {"DATABASE_URL": url}
+
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL must be a URL such as") as error:
+        env.db("DATABASE_URL")
+    assert "cret" not in str(error.value)
+
+
+def test_a_database_may_be_named_by_a_service():
+    env = Environment(**ENVIRONMENT)
+    env.ENVIRON = {"DATABASE_URL": "postgres://?service=wallet"}
+
+    assert env.db("DATABASE_URL")["OPTIONS"] == {"service": "wallet"}

