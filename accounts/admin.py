@@ -367,8 +367,9 @@ class TransferAdmin(WalletAdmin):
         try:
             return idempotency.claimed(acting_user(request), key, asked)
         except idempotency.KeyInFlight as refusal:
-            refusal.message = "This form is still being booked: save it again later."
-            raise
+            raise idempotency.KeyInFlight(
+                "This form is still being booked: save it again later."
+            ) from refusal
 
     def response_add(self, request: HttpRequest, obj: Any, *args: Any) -> HttpResponse:
         response = super().response_add(request, obj, *args)
@@ -417,8 +418,9 @@ class TransferAdmin(WalletAdmin):
             ledger.cancel(selected, by=acting_user(request))
         except ledger.LedgerRefusal as refusal:
             number = selected[refusal.index].pk
-            refusal.message = f"Nothing was cancelled. Transfer {number}: {refusal.message}"
-            raise
+            raise type(refusal)(
+                f"Nothing was cancelled. Transfer {number}: {refusal.detail}"
+            ) from refusal
         trail.cancelled(acting_user(request), selected)
         LogEntry.objects.log_actions(str(request.user.pk), selected, CHANGE, "Cancelled.")
         messages.success(request, f"{len(selected)} cancelled.")

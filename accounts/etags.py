@@ -16,13 +16,13 @@ CONDITION = re.compile(r'\*|"[^"]*"([ \t]*,[ \t]*"[^"]*")*')
 
 
 class IfMatchMalformed(Refusal):
-    code = "if_match_malformed"
-    default_message = 'If-Match must be an ETag as it was answered, with its quotes, such as "3"'
+    default_code = "if_match_malformed"
+    default_detail = 'If-Match must be an ETag as it was answered, with its quotes, such as "3"'
 
 
 class PreconditionFailed(Refusal):
-    code = "precondition_failed"
-    default_message = "The account has changed since it was read: read it again"
+    default_code = "precondition_failed"
+    default_detail = "The account has changed since it was read: read it again"
     status_code = status.HTTP_412_PRECONDITION_FAILED
 
 

@@ -35,19 +35,19 @@ KEPT = ("Location", "ETag")
 
 
 class MalformedKey(Refusal):
-    code = "idempotency_key_malformed"
-    default_message = f"{HEADER} must be 1 to 255 visible ASCII characters"
+    default_code = "idempotency_key_malformed"
+    default_detail = f"{HEADER} must be 1 to 255 visible ASCII characters"
 
 
 class KeyReused(Refusal):
-    code = "idempotency_key_reused"
-    default_message = f"This {HEADER} was used for another request"
+    default_code = "idempotency_key_reused"
+    default_detail = f"This {HEADER} was used for another request"
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
 
 
 class KeyInFlight(Refusal):
-    code = "idempotency_key_in_flight"
-    default_message = f"A request with this {HEADER} is still being processed: repeat it later"
+    default_code = "idempotency_key_in_flight"
+    default_detail = f"A request with this {HEADER} is still being processed: repeat it later"
     status_code = status.HTTP_409_CONFLICT
 
 

@@ -45,60 +45,58 @@ class LedgerRefusal(Refusal):
     `index` tells which of several objects was refused, counted from 0.
     """
 
-    index: int = 0
-
 
 class CurrencyMismatch(LedgerRefusal):
-    code = "currency_mismatch"
-    default_message = "Origin currency must match destination currency"
+    default_code = "currency_mismatch"
+    default_detail = "Origin currency must match destination currency"
 
 
 class InsufficientFunds(LedgerRefusal):
-    code = "insufficient_funds"
-    default_message = "Origin account has insufficient funds"
+    default_code = "insufficient_funds"
+    default_detail = "Origin account has insufficient funds"
 
 
 class AlreadyCancelled(LedgerRefusal):
-    code = "already_cancelled"
-    default_message = "Transfer already cancelled"
+    default_code = "already_cancelled"
+    default_detail = "Transfer already cancelled"
 
 
 class AccountMissing(LedgerRefusal):
-    code = "account_missing"
-    default_message = "Origin account does not exist"
+    default_code = "account_missing"
+    default_detail = "Origin account does not exist"
 
 
 class TransferMissing(LedgerRefusal):
-    code = "transfer_missing"
-    default_message = "Transfer does not exist"
+    default_code = "transfer_missing"
+    default_detail = "Transfer does not exist"
 
 
 class SameAccount(LedgerRefusal):
-    code = "same_account"
-    default_message = "Origin and destination must be different accounts"
+    default_code = "same_account"
+    default_detail = "Origin and destination must be different accounts"
 
 
 class InvalidAmount(LedgerRefusal):
-    code = "invalid_amount"
-    default_message = f"Balance must be a whole number from 1 to {MAX_MICRO_UNITS}"
+    default_code = "invalid_amount"
+    default_detail = f"Balance must be a whole number from 1 to {MAX_MICRO_UNITS}"
 
 
 class BalanceOverflow(LedgerRefusal):
-    code = "balance_overflow"
-    default_message = "Destination account cannot hold that much"
+    default_code = "balance_overflow"
+    default_detail = "Destination account cannot hold that much"
 
 
 class BalanceChanged(LedgerRefusal):
     """An edit would overwrite a balance that has changed since it was read."""
 
-    code = "balance_changed"
-    default_message = "The balance has changed since it was read: read it again"
+    default_code = "balance_changed"
+    default_detail = "The balance has changed since it was read: read it again"
     status_code = 409
 
 
 class CurrencyFixed(LedgerRefusal):
-    code = "currency_fixed"
-    default_message = "The currency cannot change once the account has transfers"
+    default_code = "currency_fixed"
+    default_detail = "The currency cannot change once the account has transfers"
 
 
 class AccountAhead(LedgerRefusal):
@@ -108,8 +106,8 @@ class AccountAhead(LedgerRefusal):
     is that of two clocks; a large one means that a clock was wrong for a moment.
     """
 
-    code = "account_ahead"
-    default_message = "The last entry of the account is dated in the future"
+    default_code = "account_ahead"
+    default_detail = "The last entry of the account is dated in the future"
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     wait = RETRY_AFTER_SECONDS
 

@@ -1,26 +1,20 @@
 """Who may act on accounts and transfers. What one may see is the querysets' matter."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import Account, Transfer
+from almaFintech.refusals import Refusal
 
 
-class ForeignOrigin(PermissionDenied):
+class ForeignOrigin(Refusal):
     """A transfer from an account that is not the user's; `index` is its place in the batch."""
 
+    status_code = PermissionDenied.status_code
+    default_code = PermissionDenied.default_code
     default_detail = "You can only send from your own accounts."
-    # What the answer tells beside `detail` and `code`.
-    details: Mapping[str, Any] = {}
-
-    def __init__(self, index: int) -> None:
-        super().__init__()
-        self.index = index
 
 
 class AccountPermissions(BasePermission):

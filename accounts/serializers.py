@@ -204,8 +204,8 @@ class BatchSerializer(serializers.Serializer[Any]):
 class BatchMalformed(Refusal):
     """The body of a batch is not what it should be; `index` is the first transfer at fault."""
 
-    code = "invalid"
-    default_message = "Malformed batch"
+    default_code = "invalid"
+    default_detail = "Malformed batch"
 
     @classmethod
     def of(cls, errors: Any) -> Self:
@@ -217,9 +217,7 @@ class BatchMalformed(Refusal):
         said = messages[min(faulty)]
         # What is no object at all has no field to name.
         field = next(iter(said)) if isinstance(said, dict) else "transfers"
-        refusal = cls(f"{field}: {_first_message(said)}")
-        refusal.details = {"index": min(faulty)}
-        return refusal
+        return cls(f"{field}: {_first_message(said)}", index=min(faulty)).of_item()
 
 
 def _first_message(messages: Any) -> str:

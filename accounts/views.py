@@ -262,8 +262,7 @@ class TransferViewSet(
             with revealing_little(user):
                 booked = ledger.post(Transfer(**item, created_by=user) for item in items)
         except (ForeignOrigin, ledger.LedgerRefusal) as refusal:
-            refusal.details = {"index": refusal.index}
-            raise
+            raise refusal.of_item() from refusal
         trail.booked(user, booked)
         data = self.get_serializer(booked, many=True).data
         return Response(data, status=status.HTTP_201_CREATED)
@@ -277,4 +276,4 @@ class TransferViewSet(
         own = set(visible.filter(pk__in=origins).values_list("pk", flat=True))
         for index, item in enumerate(items):
             if item["origin_id"] not in own:
-                raise ForeignOrigin(index)
+                raise ForeignOrigin(index=index)

@@ -24,9 +24,8 @@ from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import urlencode
 
-from almaFintech.api.errors import Conflict, Unstorable
 from almaFintech.db.transactions import retried
-from almaFintech.refusals import Refusal
+from almaFintech.refusals import Conflict, Refusal, Unstorable
 from audit import trail
 
 # An action takes no more rows: the form that asks "are you sure?" holds a field for each, and
@@ -239,7 +238,7 @@ class WalletAdmin(admin.ModelAdmin):
         try:
             return retried(view)() if request.method == "POST" else view()
         except Refusal as refusal:
-            message = refusal.message
+            message = refusal.detail
         except ValidationError as error:
             message = error.messages[0]
         except IntegrityError:

@@ -8,7 +8,7 @@ from threading import BoundedSemaphore
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher, PBKDF2PasswordHasher
 
-from almaFintech.api.errors import Busy
+from almaFintech.refusals import Busy
 
 # A hash takes tens of milliseconds, so a longer wait means that hundreds are queued ahead.
 WAIT_SECONDS = 5

@@ -12,8 +12,8 @@ ACTIVE_STAFF = Q(is_staff=True, is_active=True)
 
 
 class LastStaff(Refusal):
-    code = "last_staff"
-    default_message = "The last active member of staff cannot be removed."
+    default_code = "last_staff"
+    default_detail = "The last active member of staff cannot be removed."
 
 
 def lock_with_staff(ids: Iterable[int]) -> None:

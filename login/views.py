@@ -15,10 +15,10 @@ from rest_framework.response import Response
 from accounts.idempotency import CreatedOnce
 from accounts.models import Account
 from accounts.serializers import AccountSerializer
-from almaFintech.api.errors import Conflict
 from almaFintech.api.people import acting_user
 from almaFintech.api.queries import QueryMixin
 from almaFintech.db.transactions import retried
+from almaFintech.refusals import Conflict
 from audit import trail
 from audit.views import AuditedModelViewSet, AuditedViewSet
 from login import staff

@@ -91,8 +91,8 @@ ANSWERS: dict[int, tuple[str, str, dict[str, str]]] = {
     ),
     500: (
         "ServerError",
-        "An error of the server. Nothing has changed.",
-        {"server_error": "An error of the server."},
+        "Internal server error. Nothing has changed.",
+        {"server_error": "Internal server error."},
     ),
     503: (
         "Unavailable",
@@ -354,7 +354,7 @@ class Schema(AutoSchema):
             by_status[409] = dict(CONFLICT)
         for refusal in refusals:
             codes = by_status.setdefault(refusal.status_code, {})
-            by_status[refusal.status_code] = codes | {refusal.code: refusal.default_message}
+            by_status[refusal.status_code] = codes | {refusal.default_code: refusal.default_detail}
         fields = NOT_A_BODY if body else NOT_A_PARAMETER if refuses_queries else {}
         for status, codes in by_status.items():
             answers[str(status)] = answer(status, codes, fields if status == 400 else {})
@@ -459,7 +459,8 @@ def error_codes() -> list[str]:
     ]
     found = {code for codes in [*shared, *others] for code in codes}
     return sorted(
-        found | {refusal.code for refusal in refusals_of(Refusal) if hasattr(refusal, "code")}
+        found
+        | {each.default_code for each in refusals_of(Refusal) if hasattr(each, "default_code")}
     )
 
 

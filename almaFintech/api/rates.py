@@ -14,7 +14,8 @@ from typing import NamedTuple, Self, TypeVar
 from django.core.cache import BaseCache, caches
 from redis.exceptions import RedisError
 from rest_framework import status
-from rest_framework.exceptions import APIException
+
+from almaFintech.refusals import WalletError
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ PERIODS = "(?P<s>s|secs?|seconds?)|(?P<m>m|mins?|minutes?)|(?P<h>h|hrs?|hours?)|
 PAUSE_SECONDS = 10
 
 
-class TooMany(APIException):
+class TooMany(WalletError):
     """A refusal that ends by itself, `wait` seconds from now."""
 
     status_code = status.HTTP_429_TOO_MANY_REQUESTS

@@ -1,15 +1,19 @@
-"""Answers to what no view answers, for code that runs before Django's apps are there."""
+"""Errors that no view answers, for code that runs before Django's apps are loaded."""
 
 from django.http import HttpResponse, JsonResponse
 
-
-def refusal(path: str, detail: str, code: str, status: int) -> HttpResponse:
-    """Answer what no view has answered: as JSON below `/api/`, as plain words elsewhere."""
-    return in_json(path, detail, code, status) or HttpResponse(detail, status=status)
+from almaFintech.refusals import WalletError
 
 
-def in_json(path: str, detail: str, code: str, status: int) -> JsonResponse | None:
-    """The form of an error below `/api/`; elsewhere there is none, and it is for people."""
+def respond(path: str, error: WalletError) -> HttpResponse:
+    """Answer `error` as JSON below `/api/`, and as plain text elsewhere."""
+    return in_json(path, error) or HttpResponse(
+        error.detail, status=error.status_code, headers=error.headers()
+    )
+
+
+def in_json(path: str, error: WalletError) -> JsonResponse | None:
+    """Answer `error` as JSON below `/api/`; return None elsewhere, where a page answers it."""
     if path.startswith("/api/"):
-        return JsonResponse({"detail": detail, "code": code}, status=status)
+        return JsonResponse(error.body(), status=error.status_code, headers=error.headers())
     return None

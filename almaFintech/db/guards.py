@@ -12,8 +12,8 @@ M = TypeVar("M", bound=models.Model)
 class SideDoor(Refusal):
     """A way around the ledger that Django offers and this project refuses."""
 
-    code = "side_door"
-    default_message = "Money moves through the ledger alone"
+    default_code = "side_door"
+    default_detail = "Money moves through the ledger alone"
 
 
 class KeptQuerySet(models.QuerySet[M]):

@@ -1,14 +1,15 @@
-"""Requests with too large a body are refused before anything reads it."""
+"""Bodies that are refused before anything reads them: too large, or in another charset."""
 
+import codecs
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from rest_framework import status
 
-from almaFintech.api.responses import refusal
+from almaFintech.api.responses import respond
+from almaFintech.refusals import BodyTooLarge, LengthRequired, UnsupportedCharset, WalletError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,26 +28,20 @@ class BodyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        error = self.error_of(request)
+        return respond(request.path, error) if error else self.get_response(request)
+
+    def error_of(self, request: HttpRequest) -> WalletError | None:
         length = request.META.get("CONTENT_LENGTH") or ""
         if length.isdecimal() and int(length) > settings.MAX_BODY_BYTES:
-            return too_large(request.path)
+            return BodyTooLarge()
         if not length and "Transfer-Encoding" in request.headers:
-            return refusal(
-                request.path,
-                "The request must tell the length of its body: Content-Length is missing.",
-                "length_required",
-                status.HTTP_411_LENGTH_REQUIRED,
-            )
-        return self.get_response(request)
-
-
-def too_large(path: str) -> HttpResponse:
-    return refusal(
-        path,
-        f"The body may have at most {settings.MAX_BODY_BYTES} bytes.",
-        "body_too_large",
-        status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
-    )
+            return LengthRequired()
+        # RFC 8259, section 8.1: JSON between systems is UTF-8. Some of the other names that
+        # Python knows, such as "hex", are not even encodings of text.
+        if request.encoding and codecs.lookup(request.encoding).name not in ("utf-8", "ascii"):
+            return UnsupportedCharset()
+        return None
 
 
 def bounded(application: Application) -> Application:
@@ -65,7 +60,7 @@ def bounded(application: Application) -> Application:
 
         await application(scope, receive_bounded, send)
         if received > settings.MAX_BODY_BYTES:
-            answer = too_large(scope["path"])
+            answer = respond(scope["path"], BodyTooLarge())
             headers = [(name.lower().encode(), value.encode()) for name, value in answer.items()]
             await send(
                 {"type": "http.response.start", "status": answer.status_code, "headers": headers}

@@ -25,9 +25,9 @@ from django.conf import settings
 from django.db import close_old_connections
 from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 
-from almaFintech.api.errors import Busy, RequestTimeout
 from almaFintech.middleware.probes import PROBES
 from almaFintech.middleware.requests import REJECTIONS
+from almaFintech.refusals import Busy, RequestTimeout
 
 logger = logging.getLogger(__name__)
 

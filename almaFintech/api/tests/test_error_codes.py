@@ -11,7 +11,7 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 
 from almaFintech.api.openapi import ANSWERS
 from almaFintech.api.pages import document
-from almaFintech.refusals import Refusal
+from almaFintech.refusals import WalletError
 
 DOCUMENT = (settings.BASE_DIR / "docs" / "errors.md").read_text()
 OURS = sorted(
@@ -36,9 +36,9 @@ def codes_of_the_code():
         # Only what is imported has subclasses to be found.
         import_module(f"{path.parent.name}.{path.stem}")
     found = {}
-    for kind in subclasses(Refusal):
-        if "code" in vars(kind):
-            found[kind.code] = kind.status_code
+    for kind in subclasses(WalletError):
+        if "default_code" in vars(kind):
+            found[kind.default_code] = kind.status_code
     for kind in {*subclasses(APIException)} - ABSTRACT:
         ours = kind.__module__.split(".")[0] in ("almaFintech", "login", "accounts")
         if ours or kind.__module__ == APIException.__module__ or kind is InvalidToken:

@@ -290,7 +290,7 @@ def test_an_error_of_ours_is_500_in_json_and_tells_nothing(boss, monkeypatch):
     response = boss.get("/api/users/")
 
     assert response.status_code == 500
-    assert response.json() == {"detail": "An error of the server.", "code": "server_error"}
+    assert response.json() == {"detail": "Internal server error.", "code": "server_error"}
 
 
 def test_what_no_client_asked_for_is_not_served(boss):

@@ -78,7 +78,7 @@ def read(config: dict[str, Any]) -> Any:
 
 as_staff = read(CONFIG)
 # Known now that the server is loaded.
-RULES = {refusal.code for refusal in refusals_of(Refusal) if hasattr(refusal, "code")}
+RULES = {each.default_code for each in refusals_of(Refusal) if hasattr(each, "default_code")}
 RULES -= {"invalid", "invalid_amount", "idempotency_key_malformed"}
 
 # What answers a user with 403 whatever is sent is not tried in every spelling.

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import OperationalError, connection
 
-from almaFintech.api.errors import Busy, exception_handler
+from almaFintech.api.errors import exception_handler
 from almaFintech.db import connections, transactions
 from almaFintech.db.failures import is_lock_timeout
 from almaFintech.db.transactions import retried
+from almaFintech.refusals import Busy
 from almaFintech.server.tests.test_serve import WAITERS, children, log_in, open_account, settles
 from almaFintech.tests.servers import Server, evaluate
 from conftest import needs_row_locks, once
