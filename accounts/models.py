@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Self
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q
 
 from accounts import ledger
 from accounts.chain import content_of
@@ -31,8 +31,8 @@ STATEMENT_COLUMNS = (
     "balance_after",
 )
 
-# Each account is two branches of the statement for a page, and each of them costs time to write
-# and to plan, so that for many accounts one condition on all transfers is quicker.
+# Each account adds two branches to the statement for a page, and each branch takes time to write
+# and to plan. For many accounts one condition on all transfers is quicker.
 MOST_BRANCHED_ACCOUNTS = 8
 
 
@@ -56,26 +56,25 @@ class AccountQuerySet(BranchedQuerySet["Account"]):
             return self
         return self.filter(profile__user=user.pk)
 
-    def branches_by(self, ordering: Sequence[str]) -> Sequence[Self]:
-        if ordering[0].lstrip("-") == "balance":
-            # The index has the balances in order within each currency.
-            return [self.filter(currency=it) for it in currencies_in_use(Account.objects.all())]
-        return self.branches
+    def branches(self, ordering: Sequence[str]) -> Sequence[Self]:
+        if ordering[0].lstrip("-") != "balance":
+            return super().branches(ordering)
+        # The index has the balances in order within each currency.
+        return [self.filter(currency=code) for code in currencies_in_use(Account.objects.all())]
 
     def biggest(self) -> Self:
-        """The accounts with the highest balance of their currency; all of them on a tie."""
-        # Found by the statement that reads the accounts: what was the highest balance a moment
-        # earlier may by then be nobody's.
-        tops = [
-            Q(currency=currency, balance=highest[:1])
-            for currency in currencies_in_use(self)
-            for highest in [self.filter(currency=currency).order_by("-balance").values("balance")]
+        """Return the accounts with the highest balance of their currency, several on a tie."""
+        # The statement that reads the accounts also finds the balances: one that was the highest
+        # a moment earlier may no longer be that of any account.
+        accounts = self.filter(balance=self._highest_balance(OuterRef("currency")))
+        accounts.alternatives = [
+            {"currency": code, "balance": self._highest_balance(code)}
+            for code in currencies_in_use(self)
         ]
-        if not tops:
-            return self.none()
-        accounts = self.filter(Q(*tops, _connector=Q.OR))
-        accounts.branches = [self.filter(top) for top in tops]
         return accounts
+
+    def _highest_balance(self, currency: str | OuterRef) -> "models.QuerySet[Account, Any]":
+        return self.filter(currency=currency).order_by("-balance").values("balance")[:1]
 
     def delete(self, *, by: User | None = None) -> tuple[int, dict[str, int]]:
         return ledger.close_accounts(self, by=by)
@@ -174,39 +173,36 @@ class Account(models.Model):
 
 
 class TransferQuerySet(BranchedQuerySet["Transfer"]):
-    # Accounts of which every one of these transfers touches one at least; empty when that is not
-    # known. Forgotten like the branches, because a union would not keep it true.
-    accounts: frozenset[int] = frozenset()
-
     def touching(self, accounts: Iterable[int]) -> Self:
-        """Transfers from or to one of `accounts`, given by id."""
+        """Return the transfers from or to one of `accounts`, given by id."""
         # A list of ids, unlike a subquery, lets the database use the index of each direction.
-        ids = frozenset(accounts)
-        if self.accounts and self.accounts <= ids:
-            return self
-        transfers = self.filter(Q(origin__in=ids) | Q(destination__in=ids))
-        transfers.accounts = ids
-        if len(ids) <= MOST_BRANCHED_ACCOUNTS:
-            transfers.branches = [
-                self.filter(**{end: id}) for id in sorted(ids) for end in ("origin", "destination")
-            ]
-        return transfers
+        ids = sorted(set(accounts))
+        ends = [{end: id} for id in ids for end in ("origin", "destination")]
+        return self.filter(Q(origin__in=ids) | Q(destination__in=ids))._in_ranges(ends)
 
     def sent_by(self, account: int) -> Self:
-        transfers = self.filter(origin=account)
-        transfers.accounts = frozenset([account])
-        return transfers
+        return self.filter(origin=account)._in_ranges([{"origin": account}])
 
     def received_by(self, account: int) -> Self:
-        transfers = self.filter(destination=account)
-        transfers.accounts = frozenset([account])
-        return transfers
+        return self.filter(destination=account)._in_ranges([{"destination": account}])
 
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
-        """Transfers that `user` may see: all for staff, else those of the user's accounts."""
+        """Return the transfers that `user` may see: staff all, others those of their accounts."""
         if getattr(user, "is_staff", False):
             return self
         return self.touching(Account.objects.visible_to(user).values_list("id", flat=True))
+
+    def branches(self, ordering: Sequence[str]) -> Sequence[Self]:
+        if len(self.alternatives) > 2 * MOST_BRANCHED_ACCOUNTS:
+            return []
+        return super().branches(ordering)
+
+    def _in_ranges(self, ends: Sequence[dict[str, int]]) -> Self:
+        """Remember that each of these transfers has one of `ends`, if that says more."""
+        known = self.alternatives
+        if not known or (len(ends) < len(known) and all(end in known for end in ends)):
+            self.alternatives = ends
+        return self
 
     def delete(self, *, by: User | None = None) -> tuple[int, dict[str, int]]:
         """Cancel these transfers, all or none; the rows stay."""

@@ -53,7 +53,7 @@ class MoneyFilter(filters.FilterSet):
         if bounded and asked["currency"] is None:
             # The index of balances begins with the currency.
             every: QuerySet[Any] = self._meta.model.objects.all()
-            queryset = queryset.filter(currency__in=list(currencies_in_use(every)))
+            queryset = queryset.filter(currency__in=currencies_in_use(every))
         return super().filter_queryset(queryset)
 
 

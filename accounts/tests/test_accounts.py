@@ -191,4 +191,4 @@ def test_the_biggest_is_the_biggest_when_it_is_read(alice, bob):
     biggest = Account.objects.biggest()
     alice.send(bob.account, 1)
 
-    assert biggest.head(["id"], 10) == [alice.account]
+    assert biggest.first_rows(["id"], 10) == [alice.account]

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from almaFintech.db.querysets import beyond, head
+from almaFintech.db.querysets import beyond, first_rows
 
 # What the columns that make a key hold in a row that the documentation names.
 EXAMPLES = {"id": 100, "seq": 100, "date": datetime(2026, 5, 1, 12, tzinfo=UTC)}
@@ -69,7 +69,7 @@ class KeysetPagination(CursorPagination):
         after = self.place and beyond(self.key, self.place.key, descending=descending)
         columns = [f"-{name}" if descending else name for name in self.key]
         # One row more than the page tells whether there is another page.
-        rows = head(queryset, columns, limit + 1, after=after)
+        rows = first_rows(queryset, columns, limit + 1, after=after)
         more, rows = len(rows) > limit, rows[:limit]
         self.page = rows[::-1] if backward else rows
         self.has_next = backward or more

@@ -1,6 +1,6 @@
 """Reading the first rows of a list without reading the others, and reading under a lock."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from django.db import connection
@@ -11,55 +11,83 @@ M = TypeVar("M", bound=Model)
 
 
 class BranchedQuerySet(QuerySet[M]):
-    """Rows that are found in several places of an index, each of which holds them in order.
+    """Rows that lie in several ranges of an index, each of which holds them in order.
 
-    `WHERE origin = 1 OR destination = 1 ORDER BY date` is no range of any index: the database
-    would sort all rows of the account, or look for them through the whole table by date. Each
-    branch alone is a range, of which no more than one page is read.
+    `WHERE origin = 1 OR destination = 1 ORDER BY date` is no single range of any index: the
+    database would sort all rows of the account, or search the whole table by date. Each branch
+    alone is one range, of which at most one page is read.
     """
 
-    # Querysets that make up this one; a row may be in several. A method that knows them sets
-    # them on what it returns. They are forgotten by whatever is asked of that, since a further
-    # condition would be missing from them.
-    branches: Sequence[Self] = ()
+    # Each row meets at least one of these conditions, given as arguments of `filter()`. That stays
+    # true under further conditions, so clones keep it; a union with other rows drops it.
+    alternatives: Sequence[Mapping[str, Any]] = ()
 
-    def branches_by(self, ordering: Sequence[str]) -> Sequence[Self]:
-        """The branches, each of which an index holds in this order; none when there is no need."""
-        return self.branches
+    def branches(self, ordering: Sequence[str]) -> Sequence[Self]:
+        """Return querysets that have these rows between them, each in the order of an index.
 
-    def head(self, ordering: Sequence[str], limit: int, *, after: Any = None) -> list[M]:
-        """The first `limit` rows by `ordering`, of those that fulfill the condition `after`."""
-        branches = self.branches_by(ordering)
+        A row may be in several of them. Without any, the rows are read by one statement as usual.
+        """
+        return [self.filter(**condition) for condition in self.alternatives]
+
+    def first_rows(self, ordering: Sequence[str], limit: int, *, after: Any = None) -> list[M]:
+        """Return the first `limit` rows by `ordering` that meet the condition `after`."""
+        branches = self.branches(ordering)
         can_merge = connection.features.supports_slicing_ordering_in_compound
         if len(branches) < 2 or not can_merge:
             return list(_first(self, ordering, limit, after))
-        heads = [_first(branch, ordering, limit, after) for branch in branches]
+        parts = [_first(branch, ordering, limit, after) for branch in branches]
         # UNION, and not UNION ALL, because a row may be in several branches.
-        return list(heads[0].union(*heads[1:]).order_by(*ordering)[:limit])
+        return list(parts[0].union(*parts[1:]).order_by(*ordering)[:limit])
+
+    def union(self, *others: Any, **options: Any) -> Self:
+        return _without_alternatives(super().union(*others, **options))
+
+    def __or__(self, other: Any) -> Self:
+        return _without_alternatives(super().__or__(other))
+
+    def __xor__(self, other: Any) -> Self:
+        return _without_alternatives(super().__xor__(other))
+
+    def _clone(self) -> Self:
+        clone: Self = super()._clone()  # type: ignore[misc]
+        clone.alternatives = self.alternatives
+        return clone
+
+
+B = TypeVar("B", bound=BranchedQuerySet[Any])
+
+
+def _without_alternatives(rows: B) -> B:
+    # A copy, because the union with an empty queryset is the other queryset itself.
+    rows = rows.all()
+    rows.alternatives = ()
+    return rows
 
 
 def locked(rows: QuerySet[M], *, no_key: bool = True) -> QuerySet[M]:
-    """These rows as they are now, locked in the order of their keys until the transaction ends."""
-    # NO KEY leaves those alone who only check that a row is there: inserts that refer to it.
+    """Return these rows as they are now, locked in the order of their keys until the commit."""
+    # NO KEY does not block inserts that refer to a row, which only check that it exists.
     no_key = no_key and connection.features.has_select_for_no_key_update
     return rows.order_by("pk").select_for_update(no_key=no_key)
 
 
 def locked_single(model: type[M]) -> M:
-    """The one row of a table that has one, locked until the transaction ends."""
+    """Return the only row of a table, locked until the commit."""
     every: QuerySet[M] = QuerySet(model)
     rows = locked(every)
     if not rows:
-        # Only where it was deleted; two who come here at once make one row, which nobody signs.
+        # Only after somebody deleted it. Two that come here at once make one row, unsigned.
         every.bulk_create([model()], ignore_conflicts=True)
         rows = locked(every)
     return rows[0]
 
 
-def head(rows: QuerySet[Any], ordering: Sequence[str], limit: int, *, after: Any = None) -> Any:
-    """The first `limit` of `rows` by `ordering`, of those that fulfill the condition `after`."""
+def first_rows(
+    rows: QuerySet[Any], ordering: Sequence[str], limit: int, *, after: Any = None
+) -> Any:
+    """Return the first `limit` of `rows` by `ordering` that meet the condition `after`."""
     if isinstance(rows, BranchedQuerySet):
-        return rows.head(ordering, limit, after=after)
+        return rows.first_rows(ordering, limit, after=after)
     return list(_first(rows, ordering, limit, after))
 
 
@@ -70,9 +98,9 @@ def _first(rows: QuerySet[Any], ordering: Sequence[str], limit: int, after: Any)
 
 
 def beyond(key: Sequence[str], values: Sequence[Any], *, descending: bool) -> Any:
-    """The condition that a row comes after the row whose `key` has these values."""
+    """Return the condition that a row comes after the row whose `key` has these values."""
     if connection.vendor == "mysql":
-        # MariaDB finds a comparison of rows in no index, but each of these alternatives.
+        # MariaDB uses no index to compare rows, but it does for each of these alternatives.
         found, equal = Q(), Q()
         for name, value in zip(key, values, strict=True):
             found |= equal & Q(**{f"{name}__{'lt' if descending else 'gt'}": value})
