@@ -78,7 +78,7 @@ from django.db.transaction import TransactionManagementError
 from accounts.chain import FOR_GOOD, content_of
 from accounts.models import Account, Entry, Register, Transfer
 from almaFintech.db import chains, clock
-from audit import trail
+from audit.verification import Verification as RecordVerification
 
 # Rows read at once: enough to make a query's overhead small, few enough to hold.
 PAGE = 5_000
@@ -404,7 +404,7 @@ class Verification:
 
     def _check_records(self) -> Iterator[Discrepancy]:
         head = self._recorded_trail
-        chain = trail.Verification((head.seq, head.digest) if head else None)
+        chain = RecordVerification((head.seq, head.digest) if head else None)
         for check, expected, found, record in chain.run():
             yield Discrepancy(check, expected, found, record=record)
         if chain.seq:

@@ -239,8 +239,7 @@ class TransferViewSet(
     def perform_destroy(self, instance: Transfer) -> None:
         user = acting_user(self.request)
         instance.delete(by=user)
-        if user.is_staff:
-            trail.cancelled(user, [instance])
+        trail.cancelled(user, [instance])
 
     @action(methods=["post"], detail=False)
     def batch(self, request: Request) -> Response:

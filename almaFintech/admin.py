@@ -24,6 +24,7 @@ from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import urlencode
 
+from almaFintech.api.people import acting_user
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Conflict, Refusal, Unstorable
 from audit import trail
@@ -218,17 +219,17 @@ class WalletAdmin(admin.ModelAdmin):
         """Raise a ValidationError when locked rows are not those whose deletion was confirmed."""
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        trail.created(request.user, obj, reason=self.reason_of(request))
+        trail.created(acting_user(request), obj, reason=self.reason_of(request))
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        trail.changed(request.user, obj, obj.state_before, reason=self.reason_of(request))
+        trail.changed(acting_user(request), obj, obj.state_before, reason=self.reason_of(request))
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         rows = trail.locked_to_delete(queryset)
         self.require_confirmed(request, rows)
-        trail.deleted(request.user, rows, reason=self.reason_of(request))
+        trail.deleted(acting_user(request), rows, reason=self.reason_of(request))
         return super().log_deletions(request, queryset)
 
     def _answer(

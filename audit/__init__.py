@@ -1,0 +1,1 @@
+from audit.registry import register as register

@@ -8,9 +8,9 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from almaFintech.db.guards import refuse_fixtures
-        from audit.beginnings import begin
+        from audit.beginnings import sign_records
         from audit.models import End, Record
 
-        post_migrate.connect(begin, sender=self)
+        post_migrate.connect(sign_records, sender=self)
         for model in Record, End:
             pre_save.connect(refuse_fixtures, sender=model)

@@ -1,32 +1,39 @@
-"""The signed beginnings of what `verify_ledger` follows.
+"""The signatures under "none yet", with which the counts that `verify_ledger` checks begin.
 
-Were an empty register or trail good without a signature, somebody could empty one and be done.
+If an empty table passed without a signature, somebody could empty one to hide what was in it. So
+could somebody who empties a table and migrates, if "none yet" were signed again. It is therefore
+signed while nothing has happened anywhere: as long as there is no row of `history`.
 """
 
 from typing import Any
 
 from django.apps import apps as installed
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
-from accounts.models import Account, Entry, Register
 from almaFintech.db import chains
 from audit.models import End, Record
 
+# The models whose rows show that something has happened. Each app adds its own when it is ready.
+history: list[type[Model]] = [Record]
 
-def begin(apps: Any = installed, **kwargs: Any) -> None:
-    """Sign "none yet" where nothing has happened yet; after migrations, and nowhere else."""
+
+def sign_none_yet(counter: Any, apps: Any) -> None:
+    """Insert the one row of a counter, signed as 0, where nothing has happened yet.
+
+    counter: a model with a `NAME` and a `seal`. apps: the models that there are now.
+    """
     try:
-        for model in Register, End:
+        for model in (counter, *history):
             apps.get_model(model._meta.label)
     except LookupError:
-        # Some way back in the migrations.
+        # The migrations were run backwards, or not all of them yet.
         return
-    if any(QuerySet(model).exists() for model in (Account, Entry, Record)):
+    if any(QuerySet(model).exists() for model in history):
         return
-    key = chains.keys()[0]
-    rows: list[Any] = [
-        Register(seal=key.count(Register.NAME, 0)),
-        End(seal=key.count(End.NAME, 0)),
-    ]
-    for row in rows:
-        QuerySet(type(row)).bulk_create([row], ignore_conflicts=True)
+    row = counter(seal=chains.keys()[0].count(counter.NAME, 0))
+    QuerySet(counter).bulk_create([row], ignore_conflicts=True)
+
+
+def sign_records(apps: Any = installed, **kwargs: Any) -> None:
+    """Sign that there are no records yet; after migrations, and nowhere else."""
+    sign_none_yet(End, apps)

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from almaFintech.api.people import acting_user
 from almaFintech.db.transactions import retried
 from audit import trail
 
@@ -45,7 +46,7 @@ class AuditedViewSet(GenericAPIView):
 
     def perform_update(self, serializer: BaseSerializer[Any]) -> None:
         row, reason = cast(Model, serializer.instance), reason_in(serializer)
-        with trail.changing(self.request.user, row, reason=reason):
+        with trail.changing(acting_user(self.request), row, reason=reason):
             serializer.save(**self.authorship())
 
 
@@ -57,11 +58,11 @@ class AuditedModelViewSet(AuditedViewSet, viewsets.ModelViewSet[Any]):
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> None:
         row = serializer.save(**self.authorship())
-        trail.created(self.request.user, row, reason=reason_in(serializer))
+        trail.created(acting_user(self.request), row, reason=reason_in(serializer))
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return retried(super().destroy)(request, *args, **kwargs)
 
     def perform_destroy(self, instance: Model) -> None:
-        trail.deleted(self.request.user, [instance])
+        trail.deleted(acting_user(self.request), [instance])
         instance.delete(**self.authorship())

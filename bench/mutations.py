@@ -458,7 +458,7 @@ MUTATIONS = (
     ),
     mistake(
         "head-of-records-not-compared",
-        "audit/trail.py",
+        "audit/verification.py",
         "if found_digest != recorded_digest:",
         "if False:",
         "audit/tests/test_trail.py::test_a_chain_written_anew_with_the_key_is_found_by_the_head",

@@ -7,10 +7,28 @@ class LoginConfig(AppConfig):
     name = "login"
 
     def ready(self) -> None:
+        from django.contrib.auth.models import User
+
+        import audit
+        from login.audited import accounts_of, lock_with_user, profile_of
         from login.development import create_development_user
-        from login.models import create_profile
+        from login.models import Profile, create_profile
 
         # Users come from the API, the admin, createsuperuser and plain ORM code; their save is
         # the one thing these have in common.
         post_save.connect(create_profile, sender=settings.AUTH_USER_MODEL)
         post_migrate.connect(create_development_user, sender=self)
+
+        audit.register(
+            User,
+            *("username", "password", "first_name", "last_name", "email"),
+            *("is_staff", "is_active", "is_superuser"),
+            more=profile_of,
+        )
+        audit.register(
+            Profile,
+            *("cuit", "phone", "company"),
+            number="user_id",
+            more=accounts_of,
+            lock=lock_with_user,
+        )

@@ -93,7 +93,7 @@ class ProfileViewSet(
         """Give the user access to an account; an account that is there already stays."""
         profile = self.get_object()
         account = self.account_of(request)
-        with trail.changing(request.user, profile):
+        with trail.changing(acting_user(request), profile):
             profile.accounts.add(account)
         return Response(ProfileSerializer(profile).data)
 
@@ -103,7 +103,7 @@ class ProfileViewSet(
         """Take the access to an account away; an account that is not there is no error."""
         profile = self.get_object()
         account = self.account_of(request)
-        with trail.changing(request.user, profile):
+        with trail.changing(acting_user(request), profile):
             profile.accounts.remove(account)
         return Response(ProfileSerializer(profile).data)
 

@@ -13,8 +13,9 @@ from accounts.tests.meetings import at_once
 from accounts.verification import Verification
 from almaFintech.db import chains
 from almaFintech.db.guards import SideDoor
-from audit import append_only, trail
+from audit import append_only
 from audit.models import End, Record
+from audit.verification import Verification as RecordVerification
 from conftest import needs_row_locks
 
 
@@ -223,4 +224,4 @@ def test_records_made_at_once_are_one_chain(boss):
     at_once(*[partial(boss.patch, path, {"balance": 5}) for path in paths])
 
     assert Record.objects.count() == len(accounts)
-    assert list(trail.Verification().run()) == []
+    assert list(RecordVerification().run()) == []

@@ -1,0 +1,13 @@
+"""The signature under "no accounts opened yet", with which the register begins."""
+
+from typing import Any
+
+from django.apps import apps as installed
+
+from accounts.models import Register
+from audit.beginnings import sign_none_yet
+
+
+def sign_register(apps: Any = installed, **kwargs: Any) -> None:
+    """Sign that no accounts were opened yet; after migrations, and nowhere else."""
+    sign_none_yet(Register, apps)

@@ -1,0 +1,85 @@
+"""No migration signs "none yet" for a table that somebody has emptied."""
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.models import QuerySet
+
+from accounts import append_only as entries
+from accounts.models import Account, Entry, Register
+from accounts.verification import Verification
+from audit import append_only as records
+from audit.models import End, Record
+
+
+def empty(*models):
+    """Empty tables as somebody can who owns the database."""
+    with connection.schema_editor() as editor:
+        entries.remove(None, editor)
+        records.remove(None, editor)
+        for model in models:
+            editor.execute(f"DELETE FROM {model._meta.db_table}")
+        entries.install(None, editor)
+        records.install(None, editor)
+
+
+def migrate():
+    call_command("migrate", verbosity=0)
+
+
+@pytest.fixture
+def deleted_account(boss, alice):
+    """Everything has rows but the accounts."""
+    assert boss.delete(f"/api/accounts/{alice.account.pk}/").status_code == 204
+    assert Entry.objects.exists()
+    assert Record.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_where_nothing_has_happened_both_counts_are_signed():
+    empty(Register, End)
+
+    migrate()
+
+    assert (Register.objects.get().opened, End.objects.get().seq) == (0, 0)
+    assert list(Verification().run()) == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "emptied",
+    [
+        (Register, End),
+        (Register, End, Record),
+        (Register, End, Entry),
+    ],
+)
+def test_where_something_has_happened_nothing_is_signed(deleted_account, emptied):
+    empty(*emptied)
+
+    migrate()
+
+    assert not Register.objects.exists()
+    assert not End.objects.exists()
+    assert {"register", "trail"} <= {found.check for found in Verification().run()}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_account_alone_keeps_the_counts_from_being_signed(alice):
+    empty(Register, End, Record, Entry)
+
+    migrate()
+
+    assert QuerySet(Account).exists()
+    assert not Register.objects.exists()
+    assert not End.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_count_that_is_there_stays():
+    before = list(Register.objects.values()), list(End.objects.values())
+    assert all(before)
+
+    migrate()
+
+    assert (list(Register.objects.values()), list(End.objects.values())) == before
