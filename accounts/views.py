@@ -8,7 +8,7 @@ from django.http import Http404, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
-from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -91,10 +91,9 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     def get_queryset(self) -> AccountQuerySet:
         return Account.objects.visible_to(self.request.user)
 
-    def get_object(self) -> Account:
-        account: Account = super().get_object()
-        if self.request.method not in SAFE_METHODS:
-            require_match(account, self.request.headers.get("If-Match"))
+    def locked_object(self, *, to_delete: bool = False) -> Account:
+        account: Account = super().locked_object(to_delete=to_delete)
+        require_match(account, self.request.headers.get("If-Match"))
         return account
 
     def get_account_or_history(self) -> Account:

@@ -1,11 +1,10 @@
-"""What the views have in common by which staff changes something."""
+"""Base classes of the views that record what staff changes."""
 
 from typing import Any, cast
 
 from django.db.models import Model
-from rest_framework import viewsets
+from rest_framework import status, viewsets
 from rest_framework.generics import GenericAPIView
-from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -21,28 +20,29 @@ def reason_in(serializer: BaseSerializer[Any]) -> str:
 
 
 class AuditedViewSet(GenericAPIView):
-    """Leaves a record of every edit, in the transaction that makes it."""
+    """Records every edit, in the transaction that makes it."""
 
     def authorship(self) -> dict[str, Any]:
-        """What the rows want to be told on `save()` and `delete()` of who does it."""
+        """Arguments with which the rows' `save()` and `delete()` learn who calls them."""
         return {}
 
-    def find_object(self) -> Any:
-        return super().get_object()
-
-    def get_object(self) -> Any:
-        """The row of the request; one that is to be changed is locked, and read under the lock."""
-        row = self.find_object()
-        if self.request.method in SAFE_METHODS:
-            return row
-        if self.request.method == "DELETE":
+    def locked_object(self, *, to_delete: bool = False) -> Any:
+        """The row of the request as it is now, locked until the transaction ends."""
+        row = self.get_object()
+        if to_delete:
             [row] = trail.locked_to_delete([row])
             return row
         return trail.locked_row(row)
 
-    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        # What is run again begins by reading the request and the row again.
-        return retried(super().update)(request, *args, **kwargs)  # type: ignore[misc]
+    @retried
+    def update(
+        self, request: Request, *args: Any, partial: bool = False, **kwargs: Any
+    ) -> Response:
+        row = self.locked_object()
+        serializer = self.get_serializer(row, data=request.data, partial=partial)
+        serializer.is_valid(raise_exception=True)
+        self.perform_update(serializer)
+        return Response(serializer.data)
 
     def perform_update(self, serializer: BaseSerializer[Any]) -> None:
         row, reason = cast(Model, serializer.instance), reason_in(serializer)
@@ -51,17 +51,19 @@ class AuditedViewSet(GenericAPIView):
 
 
 class AuditedModelViewSet(AuditedViewSet, viewsets.ModelViewSet[Any]):
-    """Leaves a record of every creation and deletion as well."""
+    """Records every creation and deletion as well.
 
-    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return retried(super().create)(request, *args, **kwargs)
+    A subclass opens the transaction of `create`, because only it knows what else belongs to it.
+    """
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> None:
         row = serializer.save(**self.authorship())
         trail.created(acting_user(self.request), row, reason=reason_in(serializer))
 
+    @retried
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return retried(super().destroy)(request, *args, **kwargs)
+        self.perform_destroy(self.locked_object(to_delete=True))
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
     def perform_destroy(self, instance: Model) -> None:
         trail.deleted(acting_user(self.request), [instance])

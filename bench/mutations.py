@@ -260,9 +260,9 @@ MUTATIONS = (
     mistake(
         "version-compared-before-the-lock",
         "accounts/views.py",
-        "account: Account = super().get_object()",
-        "seen = self.find_object().last_seq\n"
-        "        account: Account = super().get_object()\n"
+        "account: Account = super().locked_object(to_delete=to_delete)",
+        "seen = self.get_object().last_seq\n"
+        "        account: Account = super().locked_object(to_delete=to_delete)\n"
         "        account.last_seq = seen",
         "test_locks.py::test_a_version_is_compared_under_the_lock",
     ),
@@ -313,8 +313,8 @@ MUTATIONS = (
     mistake(
         "edit-not-run-again",
         "audit/views.py",
-        "retried(super().update)(request",
-        "super().update(request",
+        "@retried\n    def update(",
+        "def update(",
         "audit/tests/test_audit.py::test_an_edit_that_a_deadlock_undid_is_recorded_once",
     ),
     # Keys and versions.

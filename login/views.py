@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from rest_framework import mixins, serializers, views, viewsets
 from rest_framework.decorators import action
 from rest_framework.generics import get_object_or_404
-from rest_framework.permissions import SAFE_METHODS, IsAdminUser
+from rest_framework.permissions import IsAdminUser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -48,10 +48,9 @@ class UserViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     orderings = {"id": ("id",), "username": ("username",)}
     permission_classes = (IsAdminUser,)
 
-    def find_object(self) -> User:
-        user: User = super().find_object()
-        if self.request.method not in SAFE_METHODS:
-            staff.lock_with_staff([user.pk])
+    def locked_object(self, *, to_delete: bool = False) -> User:
+        staff.lock_with_staff([self.get_object().pk])
+        user: User = super().locked_object(to_delete=to_delete)
         return user
 
     def perform_destroy(self, instance: Any) -> None:
@@ -84,14 +83,14 @@ class ProfileViewSet(
         profiles = self.get_queryset().of(users)
         return self.get_paginated_response(self.get_serializer(profiles, many=True).data)
 
-    def find_object(self) -> Profile:
+    def get_object(self) -> Profile:
         return Profile.objects.of_user(get_object_or_404(User, pk=self.kwargs["user_id"]))
 
     @action(methods=["post"], detail=True, serializer_class=AccountIdSerializer)
     @retried
     def add_account(self, request: Request, user_id: str) -> Response:
         """Give the user access to an account; an account that is there already stays."""
-        profile = self.get_object()
+        profile = self.locked_object()
         account = self.account_of(request)
         with trail.changing(acting_user(request), profile):
             profile.accounts.add(account)
@@ -101,7 +100,7 @@ class ProfileViewSet(
     @retried
     def remove_account(self, request: Request, user_id: str) -> Response:
         """Take the access to an account away; an account that is not there is no error."""
-        profile = self.get_object()
+        profile = self.locked_object()
         account = self.account_of(request)
         with trail.changing(acting_user(request), profile):
             profile.accounts.remove(account)

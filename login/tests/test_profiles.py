@@ -328,14 +328,14 @@ def test_the_list_is_in_the_order_that_was_asked_for(boss, alice, bob):
 def test_the_profile_of_a_user_who_is_deleted_meanwhile_is_not_found(
     boss, alice, method, monkeypatch
 ):
-    find = ProfileViewSet.find_object
+    find = ProfileViewSet.get_object
 
     def find_and_lose(self):
         profile = find(self)
         User.objects.filter(pk=alice.user.pk).delete()
         return Profile(pk=profile.pk, user_id=profile.user_id)
 
-    monkeypatch.setattr(ProfileViewSet, "find_object", find_and_lose)
+    monkeypatch.setattr(ProfileViewSet, "get_object", find_and_lose)
 
     response = boss.request(method, path(alice), {"company": "Alma"})
 
