@@ -1,15 +1,19 @@
-"""By what accounts and transfers are found. `README.md` tells their users."""
+"""Query parameters of accounts and transfers."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models import QuerySet
-from django_filters import rest_framework as filters
 from rest_framework import serializers
 
 from accounts.currencies import currencies_in_use, currency_choices
+from accounts.fields import MicroUnitsField, MomentField, WholeNumberField
 from accounts.models import Account, Transfer, TransferQuerySet
-from accounts.serializers import MicroUnitsField, MomentField, WholeNumberField
-from almaFintech.api.queries import ApiFilter, text
+from accounts.watermark import settled
+from almaFintech.api.queries import ListQuery, PageQuery, Query, exact_text
+
+Q = TypeVar("Q", bound=QuerySet[Any])
+
+A_MOMENT = "For example `2026-05-01T12:00:00Z` or `2026-05-01`."
 
 
 class CurrencyField(serializers.CharField):
@@ -21,101 +25,128 @@ class CurrencyField(serializers.CharField):
             self.run_validators(code)
             rows = (model.objects.filter(currency=code) for model in (Account, Transfer))
             if not any(found.exists() for found in rows):
-                raise serializers.ValidationError("This is no currency of ISO 4217.")
+                raise serializers.ValidationError("Not an ISO 4217 currency code.")
         return code
 
 
-class MoneyFilter(filters.FilterSet):
-    """By currency and by the bounds of `balance`, in micro units, both included."""
+class MoneyQuery(ListQuery):
+    """A currency, and bounds of `balance`."""
 
-    currency = ApiFilter(
-        read_by=CurrencyField(
-            max_length=3, help_text="A code of ISO 4217, or a withdrawn one that is in use."
-        ),
-        example="USD",
+    currency = CurrencyField(
+        required=False,
+        max_length=3,
+        help_text="A code of ISO 4217, or a withdrawn one that is in use. For example `USD`.",
     )
-    balance_min = ApiFilter(
-        "balance",
-        "gte",
-        read_by=MicroUnitsField(help_text="In micro units, included."),
-        example=1_000_000,
+    balance_min = MicroUnitsField(
+        required=False,
+        source="balance__gte",
+        help_text="In micro units, included. For example `1000000`.",
     )
-    balance_max = ApiFilter(
-        "balance",
-        "lte",
-        read_by=MicroUnitsField(help_text="In micro units, included."),
-        example=5_000_000,
+    balance_max = MicroUnitsField(
+        required=False,
+        source="balance__lte",
+        help_text="In micro units, included. For example `5000000`.",
     )
 
-    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        asked = self.form.cleaned_data
-        bounded = asked["balance_min"] is not None or asked["balance_max"] is not None
-        if bounded and asked["currency"] is None:
+    def narrow(self, rows: Q) -> Q:
+        asked = self.conditions
+        if "currency" not in asked and asked.keys() & {"balance__gte", "balance__lte"}:
             # The index of balances begins with the currency.
-            every: QuerySet[Any] = self._meta.model.objects.all()
-            queryset = queryset.filter(currency__in=currencies_in_use(every))
-        return super().filter_queryset(queryset)
+            every: QuerySet[Any] = rows.model.objects.all()
+            rows = rows.filter(currency__in=currencies_in_use(every))
+        return super().narrow(rows)
 
 
-class AccountFilter(MoneyFilter):
-    class Meta:
-        model = Account
-        fields = ()
+class AccountQuery(MoneyQuery):
+    orderings = {"id": ("id",), "balance": ("balance", "id")}
 
 
-class TransferFilter(MoneyFilter):
-    """The period is from `date_from`, included, to `date_to`, not included."""
-
-    cancelled = ApiFilter(
-        read_by=serializers.BooleanField(help_text="Whether they were given back."), example=False
-    )
-    reference = ApiFilter(
-        read_by=text(140, help_text="The whole reference."), method="of_reference", example="rent"
-    )
-    date_from = ApiFilter(
-        "date",
-        "gte",
-        read_by=MomentField(help_text="Included."),
-        example="2026-05-01T00:00:00Z",
-    )
-    date_to = ApiFilter(
-        "date",
-        "lt",
-        read_by=MomentField(help_text="Not included."),
-        example="2026-06-01T00:00:00Z",
-    )
-    # The last ones, because what they know of the transfers is forgotten by another filter.
-    account = ApiFilter(
-        read_by=WholeNumberField(help_text="The id of either side."),
-        method="of_account",
-        example=1,
-    )
-    origin = ApiFilter(
-        read_by=WholeNumberField(help_text="The id of the account that paid."),
-        method="of_origin",
-        example=1,
-    )
-    destination = ApiFilter(
-        read_by=WholeNumberField(help_text="The id of the account that received."),
-        method="of_destination",
-        example=2,
+class AccountAtQuery(Query):
+    at = MomentField(
+        required=False, help_text=f"The balance that the account had at this moment. {A_MOMENT}"
     )
 
-    class Meta:
-        model = Transfer
-        fields = ()
 
-    def of_reference(self, transfers: TransferQuerySet, name: str, value: str) -> TransferQuerySet:
-        # The second condition, which the first implies, is that of the index.
-        return transfers.filter(reference=value).exclude(reference="")
+class StatementQuery(PageQuery):
+    """A period and a page of its entries."""
 
-    def of_account(self, transfers: TransferQuerySet, name: str, value: int) -> TransferQuerySet:
-        return transfers.touching([value])
+    orderings = {"seq": ("seq",)}
+    default_ordering = "seq"
 
-    def of_origin(self, transfers: TransferQuerySet, name: str, value: int) -> TransferQuerySet:
-        return transfers.sent_by(value)
+    to = MomentField(
+        required=False, help_text=f"End of the period, not included; now if absent. {A_MOMENT}"
+    )
+    # Which one it is, `almaFintech.api.renderers` has decided before.
+    format = serializers.ChoiceField(
+        ["json", "csv"],
+        default="json",
+        help_text="JSON comes in pages, CSV as a whole: without `limit` and `cursor`. "
+        "For example `csv`.",
+    )
 
-    def of_destination(
-        self, transfers: TransferQuerySet, name: str, value: int
-    ) -> TransferQuerySet:
-        return transfers.received_by(value)
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # "from" is a word of Python's.
+        start = MomentField(
+            required=False,
+            help_text=f"Start of the period, included; the opening if absent. {A_MOMENT}",
+        )
+        return {**super().get_fields(), "from": start}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "from" in attrs and "to" in attrs and attrs["to"] < attrs["from"]:
+            raise serializers.ValidationError({"to": ["This is before `from`."]})
+        return attrs
+
+
+class TransferQuery(MoneyQuery):
+    """Filters of transfers; `date_from` is included in the period, `date_to` is not."""
+
+    orderings = {"date": ("date", "id")}
+    default_ordering = "-date"
+
+    cancelled = serializers.BooleanField(
+        required=False, help_text="Whether they were cancelled. For example `false`."
+    )
+    reference = exact_text(140, "The whole reference. For example `rent`.")
+    date_from = MomentField(
+        required=False,
+        source="date__gte",
+        help_text="Included. For example `2026-05-01T00:00:00Z`.",
+    )
+    date_to = MomentField(
+        required=False,
+        source="date__lt",
+        help_text="Not included. For example `2026-06-01T00:00:00Z`.",
+    )
+    account = WholeNumberField(required=False, help_text="The id of either side. For example `1`.")
+    origin = WholeNumberField(
+        required=False, help_text="The id of the account that paid. For example `1`."
+    )
+    destination = WholeNumberField(
+        required=False, help_text="The id of the account that received. For example `2`."
+    )
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        # These three are look-ups that the queryset knows by name.
+        return {
+            name: value
+            for name, value in super().conditions.items()
+            if name not in ("account", "origin", "destination")
+        }
+
+    def narrow(self, rows: TransferQuerySet) -> TransferQuerySet:  # type: ignore[override]
+        asked = self.validated_data
+        transfers = super().narrow(rows)
+        if self.ordering == "date":
+            transfers = settled(transfers)
+        if "reference" in asked:
+            # The reference implies this condition, which is that of the index.
+            transfers = transfers.exclude(reference="")
+        if "account" in asked:
+            transfers = transfers.touching([asked["account"]])
+        if "origin" in asked:
+            transfers = transfers.sent_by(asked["origin"])
+        if "destination" in asked:
+            transfers = transfers.received_by(asked["destination"])
+        return transfers

@@ -14,6 +14,7 @@ from rest_framework import serializers
 
 from accounts import ledger
 from accounts.etags import IfMatchMalformed, PreconditionFailed
+from accounts.fields import WholeNumberField
 from accounts.idempotency import KeyInFlight, KeyReused, MalformedKey
 from accounts.models import Account, Entry
 from accounts.serializers import (
@@ -21,9 +22,8 @@ from accounts.serializers import (
     BatchMalformed,
     BatchSerializer,
     TransferSerializer,
-    WholeNumberField,
 )
-from almaFintech.api.openapi import JSON, MOMENT, WHOLE_NUMBER, operation, reference_to
+from almaFintech.api.openapi import JSON, WHOLE_NUMBER, operation, reference_to
 
 SENT = {"origin": 1, "destination": 2, "balance": 1_250_000, "reference": "rent"}
 TRANSFER = {
@@ -88,11 +88,6 @@ RULES_OF_TRANSFERS = (
 )
 RULES_OF_KEYS = (MalformedKey, KeyReused, KeyInFlight)
 RULES_OF_EDITS = (ledger.CurrencyFixed, IfMatchMalformed, PreconditionFailed)
-
-
-def moment(name: str, description: str) -> OpenApiParameter:
-    shown = "For example `2026-05-01T12:00:00Z` or `2026-05-01`."
-    return OpenApiParameter(name, MOMENT, description=f"{description} {shown}")
 
 
 class AccountAtSerializer(AccountSerializer):
@@ -246,7 +241,6 @@ document_accounts = extend_schema_view(
     retrieve=operation(
         headers=VERSION,
         responses=AccountAtSerializer,
-        parameters=[moment("at", "The balance that the account had at this moment.")],
     ),
     transfers=operation(
         "listAccountTransfers",
@@ -261,18 +255,7 @@ document_accounts = extend_schema_view(
     statement=operation(
         "getAccountStatement",
         "Get the statement of an account",
-        paged=True,
         responses={(200, JSON): StatementSerializer, (200, "text/csv"): str},
-        parameters=[
-            moment("from", "Start of the period, included; the opening if absent."),
-            moment("to", "End of the period, not included; now if absent."),
-            OpenApiParameter(
-                "format",
-                {"type": "string", "enum": ["json", "csv"], "default": "json"},
-                description="JSON comes in pages, CSV as a whole: without `limit` and `cursor`. "
-                "For example `csv`.",
-            ),
-        ],
         examples=[
             OpenApiExample("A month", value=STATEMENT),
             OpenApiExample("A month as CSV", value=STATEMENT_CSV, media_type="text/csv"),

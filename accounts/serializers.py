@@ -1,70 +1,12 @@
 """The JSON of accounts and transfers. What is true of the money, the ledger decides."""
 
-import re
-from datetime import datetime
 from typing import Any, Self, cast
 
 from rest_framework import serializers
-from rest_framework.fields import empty
-from rest_framework.request import Request
 
-from accounts.ledger import MAX_MICRO_UNITS
+from accounts.fields import MicroUnitsField, WholeNumberField
 from accounts.models import Account, Transfer
 from almaFintech.refusals import Refusal
-
-
-class WholeNumberField(serializers.IntegerField):
-    """A whole number from 0 to 2**63 - 1 that no rounding has touched.
-
-    1.5 is refused, and so is a float from 2**53, where JSON numbers lose digits.
-    """
-
-    def __init__(self, *, min_value: int = 0, **options: Any) -> None:
-        super().__init__(min_value=min_value, max_value=MAX_MICRO_UNITS, **options)
-
-    def get_value(self, dictionary: Any) -> Any:
-        # The base class takes a number that a form leaves blank for one that it leaves out.
-        return dictionary.get(self.field_name, empty)
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, float) and not (data.is_integer() and abs(data) < 2**53):
-            self.fail("invalid")
-        if isinstance(data, str) and not re.fullmatch(r"-?[0-9]+", data):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-class MicroUnitsField(WholeNumberField):
-    """An amount. The error for a decimal number names the micro units that it stands for."""
-
-    default_error_messages = {
-        "units": "Whole micro units are required: {units} is {micro_units}.",
-    }
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, (str, float)):
-            match = re.fullmatch(r"([0-9]{1,12})\.([0-9]{1,6})", str(data))
-            if match and not (isinstance(data, float) and data.is_integer()):
-                self.fail("units", units=data, micro_units=int(match[1] + match[2].ljust(6, "0")))
-        return super().to_internal_value(data)
-
-
-class MomentField(serializers.DateTimeField):
-    """An ISO 8601 moment, or a date, which is its midnight in UTC; nothing else of ISO 8601."""
-
-    default_error_messages = {
-        "invalid": "Datetime has wrong format. Use one of these formats instead: "
-        "YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z], YYYY-MM-DD.",
-    }
-    FORM = re.compile(
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-        r"(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
-    )
-
-    def to_internal_value(self, value: Any) -> datetime:
-        if not (isinstance(value, str) and self.FORM.fullmatch(value)):
-            self.fail("invalid")
-        return super().to_internal_value(value)
 
 
 class AccountSerializer(serializers.ModelSerializer[Account]):
@@ -170,24 +112,6 @@ class TransferSerializer(serializers.ModelSerializer[Transfer]):
             "cancelled_by": {"help_text": "Id of the user who gave it back."},
             "cancelled_at": {"help_text": "When it was given back."},
         }
-
-
-def moments(request: Request, *names: str) -> list[datetime | None]:
-    """Read the query parameters `names`, ISO 8601 moments in order of time; absent ones are None.
-
-    A date alone is its midnight, and without an offset the time is UTC.
-    """
-    found: list[datetime | None] = []
-    for name in names:
-        text = request.query_params.get(name)
-        try:
-            moment = None if text is None else MomentField().run_validation(text)
-        except serializers.ValidationError as error:
-            raise serializers.ValidationError({name: error.detail}) from error
-        if moment and any(earlier and earlier > moment for earlier in found):
-            raise serializers.ValidationError({name: [f"This is before `{names[0]}`."]})
-        found.append(moment)
-    return found
 
 
 class BatchSerializer(serializers.Serializer[Any]):

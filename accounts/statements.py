@@ -2,8 +2,9 @@
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
@@ -16,6 +17,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\
 ROWS_AT_A_TIME = 1000
 
 
+@dataclass(frozen=True)
 class Statement:
     """The entries of an account from `start` (included; None: from its opening) to `end` (not).
 
@@ -27,19 +29,35 @@ class Statement:
     entries in another.
     """
 
-    def __init__(self, account: Account, start: datetime | None, end: datetime | None) -> None:
+    account: Account
+    currency: str
+    start: datetime | None
+    end: datetime
+    opening_balance: int
+    closing_balance: int
+    # The `seq` of the last entry before the period, and of the last one in it.
+    after: int
+    until: int
+
+    @classmethod
+    def of(cls, account: Account, start: datetime | None, end: datetime | None) -> Self:
+        """Look up the ends of a period, and the balances at them."""
+        end = end or up_to_now(account, start)
         entries = Entry.objects.filter(account=account.pk)
-        self.account = account
-        self.start = start
-        self.end = end or up_to_now(account, start)
         before = entries.filter(date__lt=start).latest_state() if start else None
-        last = entries.filter(date__lt=self.end).latest_state()
-        self.currency = last.currency if last else account.currency
-        is_same = before is not None and before.currency == self.currency
-        self.opening_balance = before.balance_after if before and is_same else 0
-        self.closing_balance = last.balance_after if last else 0
-        self.after = before.seq if before else 0
-        self.until = last.seq if last else 0
+        last = entries.filter(date__lt=end).latest_state()
+        currency = last.currency if last else account.currency
+        is_same = before is not None and before.currency == currency
+        return cls(
+            account=account,
+            currency=currency,
+            start=start,
+            end=end,
+            opening_balance=before.balance_after if before and is_same else 0,
+            closing_balance=last.balance_after if last else 0,
+            after=before.seq if before else 0,
+            until=last.seq if last else 0,
+        )
 
     def entries(self) -> EntryQuerySet:
         """The entries, oldest first."""

@@ -13,47 +13,33 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer, ValidationError
-from rest_framework.utils.urls import replace_query_param
 
 from accounts import ledger
 from accounts.etags import require_match, version_of
+from accounts.fields import WholeNumberField
 from accounts.idempotency import CreatedOnce, once
 from accounts.limits import revealing_little
-from accounts.models import Account, AccountQuerySet, Entry, Transfer, TransferQuerySet
+from accounts.models import Account, AccountQuerySet, Entry, Transfer
 from accounts.permissions import (
     AccountPermissions,
     ForeignOrigin,
     TransferPermissions,
 )
-from accounts.queries import AccountFilter, TransferFilter
+from accounts.queries import AccountAtQuery, AccountQuery, StatementQuery, TransferQuery
 from accounts.schema import document_accounts, document_transfers
 from accounts.serializers import (
     AccountSerializer,
     BatchMalformed,
     BatchSerializer,
     TransferSerializer,
-    WholeNumberField,
-    moments,
 )
 from accounts.statements import CSVRenderer, Statement
-from accounts.watermark import settled
 from almaFintech.api.pagination import KeysetPagination
 from almaFintech.api.people import acting_user
-from almaFintech.api.queries import QueryMixin
+from almaFintech.api.queries import ListQuery, QueryMixin
 from almaFintech.db.transactions import retried
 from audit import trail
 from audit.views import AuditedModelViewSet
-
-NEWEST_FIRST = "-date"
-OLDEST_FIRST = "date"
-BY_DATE = {"date": ("date", "id")}
-
-
-def listed(request: Request) -> TransferQuerySet:
-    """The transfers that a list is made of: of one by date, oldest first, the settled ones."""
-    transfers = Transfer.objects.all()
-    asked = request.query_params.get(KeysetPagination.ordering_query_param)
-    return settled(transfers) if asked == OLDEST_FIRST else transfers
 
 
 def closed_account(id: str) -> Account | None:
@@ -77,9 +63,13 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     when anything has happened on the account since the `ETag` was read.
     """
 
-    filterset_class = AccountFilter
-    orderings = {"id": ("id",), "balance": ("balance", "id")}
-    parameters = {"retrieve": ("at",), "statement": ("from", "to", "limit", "cursor")}
+    queries = {
+        "list": AccountQuery,
+        "retrieve": AccountAtQuery,
+        "transfers": TransferQuery,
+        "statement": StatementQuery,
+        "biggest": ListQuery,
+    }
 
     # The ETag of what was just written.
     version: str
@@ -125,17 +115,11 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     def authorship(self) -> dict[str, Any]:
         return {"by": acting_user(self.request)}
 
-    @action(
-        detail=True,
-        serializer_class=TransferSerializer,
-        filterset_class=TransferFilter,
-        ordering=NEWEST_FIRST,
-        orderings=BY_DATE,
-    )
+    @action(detail=True, serializer_class=TransferSerializer)
     def transfers(self, request: Request, id: str) -> Response:
         """The transfers from and to this account, newest first."""
         account = self.get_object()
-        transfers: Any = self.filter_queryset(listed(request))  # type: ignore[arg-type]
+        transfers = self.query.narrow(Transfer.objects.all())
         return self.paginated(transfers.touching([account.pk]))
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -143,7 +127,7 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
 
         With `?at=` staff reads closed accounts, too.
         """
-        [at] = moments(request, "at")
+        at = self.query.validated_data.get("at")
         account = self.get_account_or_history() if at else self.get_object()
         data = self.get_serializer(account).data
         if not at:
@@ -153,12 +137,7 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
         then = {"currency": state.currency, "balance": state.balance_after} if state else {}
         return Response({**data, "balance": 0, **then, "at": at})
 
-    @action(
-        detail=True,
-        renderer_classes=(JSONRenderer, CSVRenderer),
-        ordering="seq",
-        orderings={"seq": ("seq",)},
-    )
+    @action(detail=True, renderer_classes=(JSONRenderer, CSVRenderer))
     def statement(self, request: Request, id: str) -> HttpResponseBase:
         """The entries of an account from `?from=` (included) to `?to=` (not), oldest first.
 
@@ -167,8 +146,9 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
         the entries come in one stream, with a line of totals. Staff reads the statements of
         closed accounts, too.
         """
-        start, end = moments(request, "from", "to")
-        statement = Statement(self.get_account_or_history(), start, end)
+        asked = self.query.validated_data
+        account = self.get_account_or_history()
+        statement = Statement.of(account, asked.get("from"), asked.get("to"))
         if request.accepted_renderer.format == "csv":
             name = f"statement-{statement.account.pk}.csv"
             return StreamingHttpResponse(
@@ -176,16 +156,12 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
                 content_type="text/csv; charset=utf-8",
                 headers={"Content-Disposition": f'attachment; filename="{name}"'},
             )
-        lines: Any = statement.entries().lines()
-        page: Any = self.paginate_queryset(lines)
         # The next page is of the same period, and not until a later now.
-        paginator = cast(KeysetPagination, self.paginator)
-        paginator.base_url = replace_query_param(
-            request.build_absolute_uri(), "to", statement.end.isoformat()
-        )
-        return self.get_paginated_response(statement.json(page))
+        paginator = KeysetPagination(to=statement.end.isoformat())
+        page = paginator.paginate_queryset(statement.entries().lines(), request, view=self)
+        return paginator.get_paginated_response(statement.json(page))
 
-    @action(detail=False, filterset_class=None, orderings={"id": ("id",)})
+    @action(detail=False)
     def biggest(self, request: Request) -> Response:
         """The account with the highest balance of each currency; all of them on a tie."""
         return self.paginated(self.get_queryset().biggest())
@@ -213,9 +189,7 @@ class TransferViewSet(
     queryset = Transfer.objects.all()
     serializer_class = TransferSerializer
     lookup_field = "id"
-    filterset_class = TransferFilter
-    ordering = NEWEST_FIRST
-    orderings = BY_DATE
+    queries = {"list": TransferQuery}
     permission_classes = (IsAuthenticated, TransferPermissions)
 
     def get_queryset(self) -> QuerySet[Transfer]:
@@ -224,7 +198,7 @@ class TransferViewSet(
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """The transfers of the user's accounts, for staff all, newest first."""
         # Whose they are comes last: the branches by which they are read are those of a user.
-        transfers: Any = self.filter_queryset(listed(request))
+        transfers = self.query.narrow(Transfer.objects.all())
         page = self.paginate_queryset(transfers.visible_to(request.user))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 

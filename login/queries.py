@@ -1,24 +1,18 @@
-"""By what users are found."""
+"""Query parameters of users."""
 
-from django.contrib.auth.models import User
-from django_filters import rest_framework as filters
 from rest_framework import serializers
 
-from almaFintech.api.queries import ApiFilter, text
+from almaFintech.api.queries import ListQuery, exact_text
 
 
-class UserFilter(filters.FilterSet):
-    username = ApiFilter(read_by=text(150, help_text="The whole name."), example="alice")
-    email = ApiFilter(
-        read_by=text(254, help_text="The whole address."), example="alice@wallet.example"
-    )
-    is_staff = ApiFilter(
-        read_by=serializers.BooleanField(help_text="Whether they are staff."), example=False
-    )
-    is_active = ApiFilter(
-        read_by=serializers.BooleanField(help_text="Whether they may log in."), example=True
-    )
+class UserQuery(ListQuery):
+    orderings = {"id": ("id",), "username": ("username",)}
 
-    class Meta:
-        model = User
-        fields = ()
+    username = exact_text(150, "The whole name. For example `alice`.")
+    email = exact_text(254, "The whole address. For example `alice@wallet.example`.")
+    is_staff = serializers.BooleanField(
+        required=False, help_text="Whether they are staff. For example `false`."
+    )
+    is_active = serializers.BooleanField(
+        required=False, help_text="Whether they may log in. For example `true`."
+    )

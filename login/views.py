@@ -16,7 +16,7 @@ from accounts.idempotency import CreatedOnce
 from accounts.models import Account
 from accounts.serializers import AccountSerializer
 from almaFintech.api.people import acting_user
-from almaFintech.api.queries import QueryMixin
+from almaFintech.api.queries import ListQuery, QueryMixin
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Conflict
 from audit import trail
@@ -25,7 +25,7 @@ from login import staff
 from login.backends import has_password
 from login.limits import LOGIN, Attempt
 from login.models import Profile, ProfileQuerySet
-from login.queries import UserFilter
+from login.queries import UserQuery
 from login.schema import document_profiles, document_users
 from login.serializers import (
     AccountIdSerializer,
@@ -44,8 +44,7 @@ class UserViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     queryset = User.objects.all()
     serializer_class = UserSerializer
     lookup_field = "id"
-    filterset_class = UserFilter
-    orderings = {"id": ("id",), "username": ("username",)}
+    queries = {"list": UserQuery}
     permission_classes = (IsAdminUser,)
 
     def locked_object(self, *, to_delete: bool = False) -> User:
@@ -68,6 +67,7 @@ class ProfileViewSet(
 ):
     """Profiles, for staff, by the id of their user. Every user has exactly one."""
 
+    queries = {"list": ListQuery}
     serializer_class = ProfileSerializer
     lookup_field = "user_id"
     permission_classes = (IsAdminUser,)
@@ -119,8 +119,6 @@ def recorded_of_staff(user: User) -> Any:
 
 class MeView(QueryMixin, views.APIView):
     """Who the token belongs to: the user, the profile, and the accounts of the profile."""
-
-    parameters = {"": ()}
 
     def get(self, request: Request) -> Response:
         return self.answer(acting_user(request))

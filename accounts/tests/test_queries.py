@@ -245,7 +245,7 @@ def test_a_parameter_of_another_path_is_unknown(alice, path, names):
 def test_a_parameter_is_given_once(alice):
     response = alice.get("/api/transfers/?currency=EUR&currency=USD")
 
-    assert response.json() == {"currency": ["This parameter is given more than once."]}
+    assert response.json() == {"currency": ["Must be given only once."]}
 
 
 def test_more_parameters_than_django_reads(alice):

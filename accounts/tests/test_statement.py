@@ -212,7 +212,7 @@ def test_csv_has_no_pages(alice, history, query):
 
     for response in alice.get(f"{path}&format=csv"), alice.get(path, accept="text/csv"):
         assert response.status_code == 400
-        assert response.json() == {name: ["CSV comes without pages."]}
+        assert response.json() == {name: ["CSV is not paginated."]}
 
 
 @pytest.mark.parametrize("name", ["from", "to", "at"])

@@ -12,14 +12,13 @@ from http import HTTPStatus
 from typing import Any
 
 from django.db.models import Model
-from drf_spectacular.extensions import OpenApiFilterExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import SAFE_METHODS, AllowAny, IsAuthenticated
 from rest_framework.utils.urls import replace_query_param
 
-from almaFintech.api.queries import ApiFilter, QueryMixin
+from almaFintech.api.queries import PageQuery, Query, QueryMixin
 from almaFintech.refusals import RETRY_AFTER_SECONDS, Refusal
 
 JSON = "application/json"
@@ -111,7 +110,7 @@ INVALID = {"invalid": "A value cannot be stored in the database."}
 # Such as with more parameters than the server reads.
 BAD_REQUEST = {"bad_request": "The request is malformed."}
 NOT_A_BODY = {"non_field_errors": ["Invalid data. Expected a dictionary, but got list."]}
-NOT_A_PARAMETER = {"acount": ["This parameter is not known here."]}
+NOT_A_PARAMETER = {"acount": ["Unknown parameter."]}
 TOO_MANY_FAILED = {"too_many_failed_logins": "Too many failed logins. Try again in 30 seconds."}
 TOO_MANY_LOGINS = {"too_many_logins": "Too many logins. Try again in 30 seconds."}
 THROTTLED = ANSWERS[429][2]
@@ -181,22 +180,20 @@ def operation(
     answers: dict[int, dict[str, str]] | None = None,
     headers: dict[str, Any] | None = None,
     idempotent: bool = False,
-    paged: bool = False,
     **options: Any,
 ) -> Any:
     """What an operation tells of itself beside what `Schema` derives: a decorator for its method.
 
     name: its operation id, unless the derived one will do. refusals: what the rules behind it
     may refuse. answers: the errors of its own, by status and code. headers: what comes with its
-    success. idempotent: whether it takes an Idempotency-Key. paged: whether it has pages without
-    being a list. `options` are those of `extend_schema`.
+    success. idempotent: whether it takes an Idempotency-Key. `options` are those of
+    `extend_schema`.
     """
     facts = {
         "x-refusals": tuple(refusals),
         "x-answers": answers or {},
         "x-headers": headers or {},
         "x-idempotent": idempotent,
-        "x-paged": paged,
     }
     if idempotent:
         options["parameters"] = [IDEMPOTENCY_KEY, *options.get("parameters", [])]
@@ -211,7 +208,7 @@ class Schema(AutoSchema):
         refusals = operation.pop("x-refusals", ())
         own_answers = operation.pop("x-answers", {})
         idempotent = operation.pop("x-idempotent", False)
-        paged = operation.pop("x-paged", False) or self._is_paged()
+        paged = issubclass(self._query_class(), PageQuery)
         if self._edits_by_post():
             text = operation["description"]
             operation["description"] = f"As PUT does: {text[0].lower()}{text[1:]}"
@@ -223,11 +220,6 @@ class Schema(AutoSchema):
                 parameter["description"] = f"The id of the {noun}."
                 parameter["schema"] = {**WHOLE_NUMBER, "minimum": 1}
                 parameter["example"] = 1
-        if paged and not self._is_list_view():
-            pages = self._get_paginator().get_schema_operation_parameters(view)
-            operation["parameters"] = operation.get("parameters", []) + [
-                page for page in pages if page["name"] in view.known_parameters()
-            ]
         headers = dict(operation.pop("x-headers", {}))
         headers |= {"Link": self._link()} if paged else {}
         headers |= {"Idempotent-Replayed": REPLAYED} if idempotent else {}
@@ -299,22 +291,20 @@ class Schema(AutoSchema):
             schema["required"] = sorted(properties.keys() - set(sometimes))
         return schema
 
-    # What a POST answers may be a list, but there are no pages of it and nothing to filter.
+    def get_override_parameters(self) -> list[Any]:
+        query = self._query_class()
+        return [query] if query().fields else []
 
-    def get_filter_backends(self) -> list[Any]:
-        return super().get_filter_backends() if self.method == "GET" else []
-
-    def _get_pagination_parameters(self) -> list[Any]:
-        return super()._get_pagination_parameters() if self.method == "GET" else []
-
-    def _is_paged(self) -> bool:
-        return bool(self._get_pagination_parameters())
+    def _query_class(self) -> type[Query]:
+        if self.method == "GET" and isinstance(self.view, QueryMixin):
+            return self.view.query_class()
+        return Query
 
     def _link(self) -> dict[str, Any]:
         url = "http://localhost:8000" + re.sub("{.*?}", "1", self.path)
-        paginator = self._get_paginator()
-        cursor = paginator.example_cursor(self.view)
-        url = replace_query_param(url, paginator.cursor_query_param, cursor)
+        query = self._query_class()
+        assert issubclass(query, PageQuery)  # noqa: S101
+        url = replace_query_param(url, "cursor", query.example_cursor())
         return {
             "description": "The pages beside this one (RFC 8288), with `rel` `next` and `prev`.",
             "schema": {"type": "string"},
@@ -361,38 +351,7 @@ class Schema(AutoSchema):
         return answers
 
 
-class Filters(OpenApiFilterExtension):
-    """By what a list is filtered: each filter takes what the field takes by which it reads."""
-
-    target_class = "almaFintech.api.queries.FilterBackend"
-    # That of drf-spectacular knows the columns, and not how they are read.
-    priority = 1
-
-    def get_schema_operation_parameters(
-        self, auto_schema: AutoSchema, *args: Any, **kwargs: Any
-    ) -> list[dict[str, Any]]:
-        filterset = getattr(auto_schema.view, "filterset_class", None)
-        found = filterset.base_filters.items() if filterset else ()
-        return [parameter(auto_schema, name, each) for name, each in found]
-
-
-def parameter(auto_schema: AutoSchema, name: str, filter: ApiFilter) -> dict[str, Any]:
-    field = filter.extra["read_by"]
-    schema = dict(auto_schema._map_serializer_field(field, "request"))
-    schema.pop("description", None)
-    if isinstance(field, serializers.DateTimeField):
-        schema = MOMENT
-    elif schema.get("type") == "string":
-        auto_schema._insert_field_validators(field, schema)
-        refine(schema, field, "request")
-    # Not an `example`: a page that lets one try the request would send it with every first try.
-    shown = str(filter.example).lower() if isinstance(filter.example, bool) else filter.example
-    description = f"{field.help_text} For example `{shown}`."
-    return {"in": "query", "name": name, "description": description, "schema": schema}
-
-
 WHOLE_NUMBER = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_INT64}
-MOMENT = {"anyOf": [{"type": "string", "format": form} for form in ("date-time", "date")]}
 
 
 def refine(schema: dict[str, Any], field: Any, direction: str) -> None:

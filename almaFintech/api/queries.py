@@ -1,127 +1,189 @@
-"""What the query of a request may say. What it may not is refused: no typo means everything."""
+"""Query parameters: each read declares them as the fields of a serializer.
+
+Everything else in a query is refused, so that a misspelt filter does not show every row.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from django import forms
 from django.db.models import QuerySet
-from django_filters import rest_framework as filters
-from django_filters.filterset import BaseFilterSet
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from almaFintech.api.pagination import KeysetPagination
+from almaFintech.api import cursors
 from almaFintech.api.renderers import FORMAT
 
 READS = ("GET", "HEAD")
-PAGE = (
-    KeysetPagination.page_size_query_param,
-    KeysetPagination.cursor_query_param,
-    KeysetPagination.ordering_query_param,
-)
+PAGE = ("limit", "cursor", "ordering")
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+
+Q = TypeVar("Q", bound=QuerySet[Any])
 
 
-class ApiFormField(forms.Field):
-    """A form field that takes what a field of a serializer takes, and says what that says."""
+class Query(serializers.Serializer[Any]):
+    """The parameters of a read beside `format`, as fields that are not required."""
 
-    def __init__(
-        self, *args: Any, read_by: serializers.Field[Any, Any, Any, Any], **options: Any
-    ) -> None:
-        super().__init__(*args, **options)
-        self.read_by = read_by
-
-    def clean(self, value: Any) -> Any:
-        if value is None:
-            return None
-        try:
-            return self.read_by.run_validation(value)
-        except serializers.ValidationError as error:
-            raise forms.ValidationError([str(message) for message in error.detail]) from error
+    def narrow(self, rows: Q) -> Q:
+        """Return those of `rows` that the query asks for."""
+        return rows
 
 
-class ApiFilter(filters.Filter):
-    """A filter whose value is read as the body of a request is: `read_by` names the field.
+class LimitField(serializers.IntegerField):
+    """The number of rows of a page, cut to MAX_LIMIT."""
 
-    `example` is what the documentation shows.
+    default_error_messages = {"invalid": "Must be a whole number, 1 or more."}
+
+    def __init__(self) -> None:
+        super().__init__(
+            default=DEFAULT_LIMIT,
+            min_value=1,
+            max_value=10**18 - 1,
+            help_text=f"Rows of a page, cut to {MAX_LIMIT}. For example `10`.",
+        )
+
+    def to_internal_value(self, data: Any) -> int:
+        # More digits than `max_value` has are not even read.
+        if not re.fullmatch(r"0*[1-9][0-9]{0,17}", data):
+            self.fail("invalid")
+        return min(int(data), MAX_LIMIT)
+
+
+class OrderingField(serializers.ChoiceField):
+    """One of the orderings of a PageQuery; a minus before its name reverses it."""
+
+    default_error_messages = {"invalid_choice": "Must be one of: {choices}."}
+
+    def __init__(self, orderings: Sequence[str], default: str) -> None:
+        super().__init__(
+            [f"{sign}{name}" for name in orderings for sign in ("", "-")],
+            default=default,
+            help_text="Order of the rows; a minus reverses it. For example "
+            # The ordering of the example of a cursor.
+            f"`{default}`.",
+        )
+
+    def fail(self, key: str, **kwargs: Any) -> Any:
+        super().fail(key, choices=", ".join(self.choices), **kwargs)
+
+
+class PageQuery(Query):
+    """The parameters of a page.
+
+    Attributes:
+        orderings: the columns of each ordering; no two rows have the same values in them.
+        default_ordering: the name of one of them, with a minus where it is reversed.
     """
 
-    field_class = ApiFormField
+    orderings: Mapping[str, Sequence[str]] = {"id": ("id",)}
+    default_ordering = "id"
 
-    def __init__(self, *args: Any, example: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.example = example
+    limit = LimitField()
 
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        cursor = serializers.CharField(
+            required=False,
+            trim_whitespace=False,
+            help_text="Where a page starts: taken from a `Link` header. For example "
+            f"`{self.example_cursor()}`.",
+        )
+        return {**super().get_fields(), "cursor": cursor}
 
-def text(max_length: int, **options: Any) -> serializers.CharField:
-    """Reads a text as it stands: it is compared as a whole."""
-    return serializers.CharField(max_length=max_length, trim_whitespace=False, **options)
+    @classmethod
+    def columns_of(cls, ordering: str) -> Sequence[str]:
+        return cls.orderings[ordering.removeprefix("-")]
 
+    @classmethod
+    def example_cursor(cls) -> str:
+        ordering = cls.default_ordering
+        return cursors.example(ordering, cls.columns_of(ordering))
 
-class FilterBackend(filters.DjangoFilterBackend):
-    """Filters the list that a view gives, and nothing else that the view looks up on the way."""
-
-    def get_filterset_class(
-        self, view: APIView, queryset: QuerySet[Any] | None = None
-    ) -> type[BaseFilterSet] | None:
-        filterset = getattr(view, "filterset_class", None)
-        if filterset and queryset is not None and queryset.model is not filterset._meta.model:
-            return None
-        return filterset
-
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Any], view: APIView
-    ) -> QuerySet[Any]:
-        if request.method not in READS or not request.query_params:
-            return queryset
-        return super().filter_queryset(request, queryset, view)
+    @property
+    def ordering(self) -> str:
+        return self.validated_data.get("ordering", self.default_ordering)
 
 
-class QueryMixin:
+class ListQuery(PageQuery):
+    """The parameters of a list: its page and its ordering, and in a subclass its filters.
+
+    Each filter is named after a look-up of the rows, or has one as its `source`.
+    """
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        ordering = OrderingField([*self.orderings], self.default_ordering)
+        return {**super().get_fields(), "ordering": ordering}
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """The filters that the query gives, as keyword arguments of `filter()`."""
+        return {name: value for name, value in self.validated_data.items() if name not in PAGE}
+
+    def narrow(self, rows: Q) -> Q:
+        return rows.filter(**self.conditions)
+
+
+class QueryMixin(APIView):
     """A view that refuses a read whose query it does not understand.
 
-    A list takes a page, an ordering and the filters of its `filterset_class`; `parameters` tells
-    of the other actions what they read from the query.
+    Attributes:
+        queries: the parameters of each action that has any beside `format`.
+        query: the parameters of this request, validated before the action runs.
     """
 
-    parameters: Mapping[str, Sequence[str]] = {"retrieve": ()}
-    filterset_class: type[BaseFilterSet] | None = None
-    ordering = KeysetPagination.ordering
-    orderings = KeysetPagination.orderings
+    queries: Mapping[str, type[Query]] = {}
+    query: Query
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)  # type: ignore[misc]
-        if request.method in READS:
-            errors = {
-                name: [message]
-                for name, message in (
-                    *paging_a_stream(request),
-                    *malformed(request.META.get("QUERY_STRING", "")),
-                    *misunderstood(request, self.known_parameters()),
-                )
-            }
-            if errors:
-                raise serializers.ValidationError(errors)
+    def query_class(self) -> type[Query]:
+        return self.queries.get(getattr(self, "action", None) or "", Query)
 
     def known_parameters(self) -> set[str]:
-        named = self.parameters.get(getattr(self, "action", ""))
-        if named is None:
-            filterset = self.filterset_class
-            named = (*PAGE, *(filterset.base_filters if filterset else ()))
-        return {*named, FORMAT}
+        return {*self.query_class()().fields, FORMAT}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.method in READS:
+            self.query = self.understood(request)
+
+    def understood(self, request: Request) -> Query:
+        errors = {
+            name: [message]
+            for name, message in (
+                *paged_stream(request),
+                *malformed(request.META.get("QUERY_STRING", "")),
+                *misunderstood(request, self.known_parameters()),
+            )
+        }
+        if errors:
+            raise serializers.ValidationError(errors)
+        # Not the QueryDict, which DRF reads as a form, where a blank field is an absent one.
+        query = self.query_class()(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        return query
+
+    def filter_queryset(self, rows: Q) -> Q:
+        """Narrow a list. A single row is looked up whatever the query says."""
+        return self.query.narrow(rows) if getattr(self, "action", None) == "list" else rows
 
 
-def paging_a_stream(request: Request) -> list[tuple[str, str]]:
-    """The parameters of a page, where a client has asked for all rows at once."""
+def exact_text(max_length: int, help_text: str) -> serializers.CharField:
+    """Return the field of a text that is compared as it stands."""
+    return serializers.CharField(
+        max_length=max_length, trim_whitespace=False, required=False, help_text=help_text
+    )
+
+
+def paged_stream(request: Request) -> list[tuple[str, str]]:
+    """Find the parameters of a page, where a client has asked for all rows at once."""
     if request.accepted_renderer.format != "csv":
         return []
-    return [(name, "CSV comes without pages.") for name in request.query_params if name in PAGE]
+    return [(name, "CSV is not paginated.") for name in request.query_params if name in PAGE]
 
 
 def malformed(query: str) -> list[tuple[str, str]]:
-    """The parameters of a raw query that are not percent-encoded UTF-8, which Django lets pass."""
+    """Find what is not percent-encoded UTF-8 in a raw query; Django ignores such mistakes."""
     found = []
     for pair in query.split("&"):
         # WSGI hands bytes over as text, one character for each (PEP 3333).
@@ -130,17 +192,18 @@ def malformed(query: str) -> list[tuple[str, str]]:
         try:
             unquote_to_bytes(raw).decode("utf-8")
         except UnicodeDecodeError:
-            found.append((name, "This is not UTF-8."))
+            found.append((name, "Must be UTF-8."))
         if re.search(rb"%(?![0-9A-Fa-f]{2})", raw):
-            found.append((name, "A percent sign is written %25."))
+            found.append((name, "A percent sign must be written as %25."))
     return found
 
 
 def misunderstood(request: Request, known: set[str]) -> list[tuple[str, str]]:
+    """Find the parameters that the view does not know, and those that are given twice."""
     found = []
     for name, values in request.query_params.lists():
         if name not in known:
-            found.append((name, "This parameter is not known here."))
+            found.append((name, "Unknown parameter."))
         elif len(values) > 1:
-            found.append((name, "This parameter is given more than once."))
+            found.append((name, "Must be given only once."))
     return found

@@ -28,5 +28,5 @@ class Negotiation(negotiation.DefaultContentNegotiation):
         if not found:
             # A path that has no such form is there nevertheless, so this is no 404.
             known = ", ".join(dict.fromkeys(str(renderer.format) for renderer in renderers))
-            raise ValidationError({FORMAT: [f"One of these is required: {known}."]})
+            raise ValidationError({FORMAT: [f"Must be one of: {known}."]})
         return found

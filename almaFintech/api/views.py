@@ -13,7 +13,6 @@ from almaFintech.api.queries import QueryMixin
 class ApiRoot(QueryMixin, APIRootView):
     """The entry points of the API."""
 
-    parameters = {"": ()}
     schema = RootSchema()
     authentication_classes = ()
     permission_classes = (AllowAny,)

@@ -173,7 +173,7 @@ def test_a_format_that_is_not_offered_is_named(at, path, format):
         refused = at(method, f"{path}?format={format}", {})
 
         assert (refused.status_code, refused["Content-Type"]) == (400, "application/json")
-        assert refused.json() == {"format": [f"One of these is required: {offered}."]}
+        assert refused.json() == {"format": [f"Must be one of: {offered}."]}
 
 
 @pytest.mark.parametrize("path", [path for path, methods in PATHS.items() if "GET" in methods])
@@ -189,7 +189,7 @@ def test_the_entry_points_know_no_parameters(at, query):
     response = at("GET", query)
 
     assert response.status_code == 400
-    assert list(response.json().values()) == [["This parameter is not known here."]]
+    assert list(response.json().values()) == [["Unknown parameter."]]
 
 
 def test_the_start_leads_everywhere(client, boss):

@@ -55,7 +55,7 @@ CONFIG = {
 # field says of the rows that are there, which no document can know.
 STATE = re.compile(
     r"already exists|object does not exist|^Invalid cursor$|^This is before"
-    r"|^This is no currency of ISO 4217|^CSV comes without pages|^This is not your password"
+    r"|^Not an ISO 4217 currency code|^CSV is not paginated|^This is not your password"
 )
 
 HYPOTHESIS = hypothesis_settings(suppress_health_check=list(HealthCheck), deadline=None)
