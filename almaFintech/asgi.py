@@ -9,5 +9,6 @@ from almaFintech.middleware.bodies import bounded
 from almaFintech.server.startup import production
 
 connections.serves_http = True
+connections.max_age = 0
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "almaFintech.settings")
 application = bounded(production(get_asgi_application))

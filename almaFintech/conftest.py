@@ -42,7 +42,6 @@ def third_database(tmp_path, django_db_blocker) -> Iterator[OtherDatabase]:
 @contextmanager
 def empty_database(file: Path) -> Iterator[OtherDatabase]:
     other = connection.copy(alias="other")
-    other.settings_dict["OPTIONS"].pop("pool", None)
     if connection.vendor == "sqlite":
         other.settings_dict["NAME"] = str(file)
         yield OtherDatabase(f"sqlite:///{file}", other)

@@ -51,7 +51,6 @@ ENVIRONMENT = {
     "USER_RATE": (str, ""),
     "REFUSED_TRANSFERS_RATE": (str, "20/m"),
     "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
-    "DATABASE_POOL_SIZE": (positive, 10),
     "DATABASE_TIMEOUT": (up_to(86_400), 10),
     "LOCK_TIMEOUT": (up_to(60), 3),
     "REDIS_URL": (str, ""),
@@ -194,13 +193,12 @@ if _database["ENGINE"].endswith("sqlite3"):
         # A relative name means the same file wherever the command is run.
         _database["NAME"] = str(BASE_DIR / _database["NAME"])
 elif _database["ENGINE"].endswith("postgresql"):
-    from almaFintech.db import pool
-
-    _options.setdefault("pool", pool.options(env("DATABASE_POOL_SIZE"), _timeout))
-    _options.setdefault("connect_timeout", min(_timeout, pool.CONNECT_SECONDS))
+    _database["ENGINE"] = "almaFintech.db.postgresql"
+    _options.setdefault("connect_timeout", min(_timeout, connections.CONNECT_SECONDS))
     for _name, _value in connections.postgresql(_timeout).items():
         _options.setdefault(_name, _value)
-    _database["CONN_MAX_AGE"] = 0
+    # Each thread of a worker keeps a connection, and checks it once in each request.
+    _database["CONN_MAX_AGE"] = connections.max_age
     _database["CONN_HEALTH_CHECKS"] = True
 elif _database["ENGINE"].endswith("mysql"):
     _options.setdefault("charset", "utf8mb4")

@@ -231,7 +231,6 @@ class WebServer(Service):
             "ALLOWED_HOSTS": self.address[0],
             "SECURE_SSL_REDIRECT": "false",
             "DATABASE_URL": self.database.url,
-            "DATABASE_POOL_SIZE": str(self.threads),
             "SERVE_THREADS": str(self.threads),
             "ACCESS_TOKEN_MINUTES": "1440",
             # One that is killed cannot take away what it keeps for its workers.

@@ -12,7 +12,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 # wsgi.py and asgi.py say so before the settings are read.
 serves_http = False
+# Seconds for which a thread keeps its connection to PostgreSQL; None means as long as it lives.
+# asgi.py says 0, since there each request gets a thread of its own.
+max_age: int | None = None
 
+# A database that can be reached takes a connection sooner.
+CONNECT_SECONDS = 3
 MOMENT_MILLISECONDS = 250
 # A request leaves no transaction open without a statement for so long, unless its process or its
 # host is frozen.

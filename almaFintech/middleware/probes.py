@@ -97,11 +97,10 @@ PROBES = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 def _unapplied_migrations_at_once() -> list[tuple[str, str]]:
     """The same, without waiting for a pool that is used up or for a database that hangs."""
-    if "pool" not in connection.settings_dict["OPTIONS"]:
+    if connection.vendor != "postgresql":
         return unapplied_migrations()
     own = connection.copy("readyz")
     options = own.settings_dict["OPTIONS"]
-    del options["pool"]
     options["options"] += f" -c statement_timeout={READY_SECONDS}s"
     # Queries find their connection by its name.
     connections[own.alias] = own

@@ -97,23 +97,6 @@ def hosts_are_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 
 
 @register(Tags.security)
-def every_thread_gets_a_connection(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
-    """Otherwise threads wait for each other's connections, and some answer 503."""
-    pool = settings.DATABASES["default"].get("OPTIONS", {}).get("pool")
-    if settings.DEBUG or not isinstance(pool, dict) or pool["max_size"] >= settings.SERVE_THREADS:
-        return []
-    return [
-        Error(
-            f"DATABASE_POOL_SIZE is {pool['max_size']}, and must be {settings.SERVE_THREADS} or "
-            "more, the number of SERVE_THREADS.",
-            id="almaFintech.E010",
-        )
-    ]
-
-
-@register(Tags.security)
 def redis_can_be_found(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:

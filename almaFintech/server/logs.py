@@ -48,8 +48,6 @@ def logging_config(*, debug: bool) -> dict[str, Any]:
             # Every request has a line of `telemetry`; of these only the failures are news.
             "django.request": {"level": "ERROR"},
             "django.server": {"level": "WARNING"},
-            # That it cannot connect is told by whoever has asked it to.
-            "psycopg.pool": {"level": "ERROR"},
         },
     }
 

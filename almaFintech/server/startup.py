@@ -74,13 +74,6 @@ def unsafe_users() -> list[str]:
             "The database could not be asked for the development user: %s", reason_of(error)
         )
     finally:
-        close_connections()
+        # The workers that are forked from this process must not share its connection.
+        connections.close_all()
     return []
-
-
-def close_connections() -> None:
-    """Close all, the pool's too: a server that forks must not share one among its workers."""
-    for connection in connections.all(initialized_only=True):
-        connection.close()
-        if hasattr(connection, "close_pool"):
-            connection.close_pool()

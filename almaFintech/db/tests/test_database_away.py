@@ -4,15 +4,14 @@ import socket
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
-from psycopg_pool import ConnectionPool, PoolTimeout
+from django.db.utils import ConnectionHandler
 
-from almaFintech.db import pool
+from almaFintech.db.postgresql import base
 from almaFintech.tests.servers import Server
 from conftest import PASSWORD, once
 from crashtest.servers import Database
@@ -168,79 +167,62 @@ def test_a_database_that_is_stopped_keeps_nobody_waiting(tmp_path, database):
         # And it is noticed that it is back, however long it was away.
         database.start()
         database.wait_until_ready()
-        time.sleep(pool.PAUSE_SECONDS)
+        time.sleep(base.PAUSE_SECONDS)
         assert set(threads.map(accounts, range(8))) == {200}
         assert server.request("GET", "/readyz").status == 200
 
 
-# The pool alone.
+# The backend alone.
 
 
 @pytest.fixture
-def no_pause(monkeypatch):
-    """Neither from a test before, nor for the one after."""
-    monkeypatch.setattr(pool.Connection, "_left_alone_until", 0.0)
+def connects(monkeypatch):
+    """A function that connects to a PostgreSQL as the settings do, with no pause left behind."""
+    monkeypatch.setattr(base.DatabaseWrapper, "paused_until", 0.0)
+    engine = "almaFintech.db.postgresql"
+
+    def connect(**database):
+        default = {
+            "ENGINE": engine,
+            "NAME": "wallet",
+            "OPTIONS": {"connect_timeout": 2},
+            **database,
+        }
+        ConnectionHandler({"default": default})["default"].connect()
+
+    return connect
 
 
-@pytest.fixture
-def pooled(no_pause):
-    """A function that opens a pool, of which the options are those of the settings."""
-    with ExitStack() as pools:
-
-        def pooled(size, timeout, **parameters):
-            options = pool.options(size, timeout)
-            return pools.enter_context(ConnectionPool(kwargs=parameters, open=True, **options))
-
-        yield pooled
-
-
-def test_a_database_that_hangs_is_waited_for_once(pooled):
-    # It takes connections and never answers.
+def test_a_database_that_hangs_is_waited_for_once(connects):
+    # It accepts connections and never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as threads:
         host, port = silent.getsockname()
-        hanging = pooled(4, 30, host=host, port=port, connect_timeout=2)
 
         def ask():
             with pytest.raises(psycopg.OperationalError) as failure:
-                hanging.getconn()
-            return type(failure.value), str(failure.value)
+                connects(HOST=host, PORT=port)
+            return str(failure.value)
 
         waits = [wait for wait, _ in threads.map(seconds, [ask] * 3)]
-        later, (kind, text) = seconds(ask)
+        later, text = seconds(ask)
 
-    # Together, and then not at all.
+    # All together, and then not at all.
     assert 1 < max(waits) < 10
     assert later < 1
-    assert (kind, "timeout" in text) == (psycopg.OperationalError, True)
+    assert "timeout" in text
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a pool")
-def test_a_pool_that_is_used_up_is_no_database_that_is_away(db, pooled, monkeypatch):
-    used_up = pooled(2, 30, **connection.get_connection_params())
-    only = used_up.getconn()
+def test_the_pause_ends(connects):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+    # Nothing listens there any more.
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        connects(HOST=host, PORT=port)
 
-    def refuse(*args, **options):
-        raise psycopg.OperationalError("sorry, too many clients already")
-
-    # The pool may have two, and the database gives it no second one.
-    monkeypatch.setattr(psycopg.Connection, "connect", refuse)
-    with ThreadPoolExecutor() as threads:
-        waiting = threads.submit(used_up.getconn)
-        with pytest.raises(TimeoutError):
-            waiting.result(timeout=1)
-        used_up.putconn(only)
-
-        assert waiting.result(timeout=5) is only
-        used_up.putconn(only)
-
-
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a pool")
-def test_a_full_pool_is_waited_for_and_starts_no_pause(db, pooled):
-    full = pooled(1, 1, **connection.get_connection_params())
-    only = full.getconn()
-
-    with pytest.raises(PoolTimeout):
-        full.getconn()
-
-    assert pool.Connection._left_alone_until == 0.0
-    full.putconn(only)
+    time.sleep(base.PAUSE_SECONDS)
+    # It connects again, and this time something accepts.
+    with (
+        socket.create_server((host, port)),
+        pytest.raises(psycopg.OperationalError, match="timeout"),
+    ):
+        connects(HOST=host, PORT=port)

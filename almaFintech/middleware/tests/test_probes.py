@@ -138,15 +138,3 @@ def test_the_metrics_by_token(probe, settings):
         assert probe("/metrics", Authorization=without).status_code == 403
     right = {"Authorization": f"Bearer {settings.METRICS_TOKEN}", "X-Forwarded-For": "8.8.8.8"}
     assert probe("/metrics", **right).status_code == 200
-
-
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a pool")
-def test_it_is_ready_while_its_pool_is_used_up(transactional_db, probe):
-    connection.close()
-    pool = connection.pool
-    taken = [pool.getconn(timeout=5) for _ in range(pool.max_size)]
-    try:
-        assert probe("/readyz").status_code == 200
-    finally:
-        for it in taken:
-            pool.putconn(it)

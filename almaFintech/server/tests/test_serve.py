@@ -195,10 +195,9 @@ def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
     ]
 
 
-def test_it_is_ready_while_its_pool_is_used_up(tmp_path, other_database):
+def test_it_is_ready_while_all_its_threads_are_busy(tmp_path, other_database):
     settings = {
         "DATABASE_URL": other_database.url,
-        "DATABASE_POOL_SIZE": "1",
         "SERVE_WORKERS": "1",
         "SERVE_THREADS": "1",
     }
@@ -217,7 +216,6 @@ def test_it_is_ready_while_its_pool_is_used_up(tmp_path, other_database):
         assert not waiting.done()
         other_database.execute("ROLLBACK")
 
-        # And nobody was told that the database is away.
         assert (holding.result().status, waiting.result().status) == (201, 200)
 
 
@@ -240,8 +238,8 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
         "METRICS_ALLOWED": "127.0.0.0/8",
     }
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(12) as threads:
-        # That of this test alone: the pools open in the workers, by their first query. Those that
-        # asked for the development user may still be ending.
+        # That of this test alone: each thread connects with its first query. The connections that
+        # looked for the development user may still be closing.
         assert settles(lambda: other_database.execute(CLIENTS), [(1,)])
         token = log_in(server)
         origin, destination = (open_account(server, token, 1000) for _ in range(2))

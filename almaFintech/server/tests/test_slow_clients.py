@@ -10,9 +10,9 @@ from contextlib import ExitStack
 import psutil
 import pytest
 
+from almaFintech.conftest import OtherDatabase
 from almaFintech.server import gateway, master
 from almaFintech.server.tests.test_serve import CLIENTS, children, log_in, open_account
-from almaFintech.conftest import OtherDatabase
 from almaFintech.tests.servers import Server
 from conftest import once
 

@@ -1,11 +1,9 @@
 """No production server starts with a known or absent secret, with DEBUG or with admin/admin."""
 
-import os
 import re
 import subprocess
 
 import pytest
-from django.db import connection
 
 from almaFintech.settings import BASE_DIR
 from almaFintech.tests.servers import PRODUCTION, python
@@ -62,10 +60,6 @@ def test_a_production_server_starts(entry_point):
                 f"without scheme, port, path or spaces, and not {host!r}.",
             )
             for host in ("https://wallet.example", "wallet.example:443", "a.example/api", "*.a.b")
-        ),
-        (
-            {"DATABASE_URL": AWAY, "DATABASE_POOL_SIZE": "3", "SERVE_THREADS": "4"},
-            "DATABASE_POOL_SIZE is 3, and must be 4 or more, the number of SERVE_THREADS.",
         ),
         ({"SECRET_KEY": "short"}, "SECRET_KEY has less than 50 characters"),
         ({"SECRET_KEY": KNOWN_SECRET}, "prefixed with 'django-insecure-'"),
@@ -142,11 +136,26 @@ for answer in client.post("/api/login/", login), client.post("/admin/login/", lo
     assert (result.returncode, result.stdout) == (0, "503 5\n503 5\n")
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a pool")
-def test_a_start_leaves_no_pool_behind_for_the_workers_to_share():
-    count = "import threading; print(threading.active_count(), application is not None)"
+def test_a_start_leaves_the_workers_no_connection_to_share(other_database):
+    code = "from django.db import connection; print(connection.connection)"
 
-    result = start(then=count, DATABASE_URL=os.environ["DATABASE_URL"])
+    result = start(then=code, DATABASE_URL=other_database.url)
 
-    # A pool that is open keeps threads, and after a fork the workers would share its sockets.
-    assert result.stdout == "1 True\n"
+    # It has asked the database, which has no tables.
+    assert "UndefinedTable" in result.stderr
+    assert result.stdout == "None\n"
+
+
+@pytest.mark.parametrize(("entry_point", "seconds"), [("wsgi", "None"), ("asgi", "0")])
+def test_connections_live_as_long_as_threads_do(entry_point, seconds):
+    code = "from django.db import connection; print(connection.settings_dict['CONN_MAX_AGE'])"
+
+    result = start(entry_point, code, DATABASE_URL=AWAY, DATABASE_TIMEOUT="1")
+
+    assert result.stdout == f"{seconds}\n"
+
+
+def test_a_setting_of_an_earlier_version_is_ignored():
+    result = start(DATABASE_POOL_SIZE="3")
+
+    assert (result.returncode, result.stdout) == (0, "started\n")
