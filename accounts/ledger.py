@@ -425,15 +425,6 @@ def lock_to_close(ids: Iterable[int]) -> "dict[int | None, models.Account]":
     return _lock_accounts(ids, no_key=False)
 
 
-def refuse_options(name: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Refuse the arguments of `bulk_create()` that ask for anything but plain inserts."""
-    asked = {option for option, value in options.items() if value} - {"batch_size"}
-    if args or asked:
-        raise SideDoor(
-            f"{name} takes the objects alone: {', '.join(sorted(asked)) or args} skips the ledger"
-        )
-
-
 class Side(NamedTuple):
     """One account of a transfer: its role in the messages, and its id."""
 

@@ -5,19 +5,19 @@ What Django offers beside `save()` and `delete()` is either routed there or refu
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, OuterRef, Q
+from django.db.models import F, Q
 
 from accounts import ledger
 from accounts.chain import content_of
 from accounts.currencies import currencies_in_use, currency_choices, in_units
 from almaFintech.db import chains
 from almaFintech.db.chains import GENESIS
-from almaFintech.db.guards import Kept, KeptQuerySet, SideDoor
+from almaFintech.db.guards import Guard, Kept, KeptQuerySet, refuse_options
 from almaFintech.db.querysets import BranchedQuerySet
 
 STATEMENT_COLUMNS = (
@@ -49,7 +49,9 @@ def number_of(model: type[models.Model]) -> "models.ForeignKey[Any, Any]":
     )
 
 
-class AccountQuerySet(BranchedQuerySet["Account"]):
+class AccountQuerySet(Guard, BranchedQuerySet["Account"]):
+    refusal = "update() and bulk_update() skip the ledger: save() each account."
+
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
         """Accounts that `user` may see: all for staff, else those in the user's profile."""
         if getattr(user, "is_staff", False):
@@ -66,14 +68,15 @@ class AccountQuerySet(BranchedQuerySet["Account"]):
         """Return the accounts with the highest balance of their currency, several on a tie."""
         # The statement that reads the accounts also finds the balances: one that was the highest
         # a moment earlier may no longer be that of any account.
-        accounts = self.filter(balance=self._highest_balance(OuterRef("currency")))
-        accounts.alternatives = [
+        tops = [
             {"currency": code, "balance": self._highest_balance(code)}
             for code in currencies_in_use(self)
         ]
-        return accounts
+        if not tops:
+            return self.none()
+        return self.in_ranges(Q(*(Q(**top) for top in tops), _connector=Q.OR), tops)
 
-    def _highest_balance(self, currency: str | OuterRef) -> "models.QuerySet[Account, Any]":
+    def _highest_balance(self, currency: str) -> "models.QuerySet[Account, Any]":
         return self.filter(currency=currency).order_by("-balance").values("balance")[:1]
 
     def delete(self, *, by: User | None = None) -> tuple[int, dict[str, int]]:
@@ -85,14 +88,8 @@ class AccountQuerySet(BranchedQuerySet["Account"]):
     def bulk_create(  # type: ignore[override]
         self, objs: Iterable["Account"], *args: Any, **options: Any
     ) -> list["Account"]:
-        ledger.refuse_options("bulk_create()", args, options)
+        refuse_options("bulk_create()", args, options)
         return ledger.open_accounts(objs)
-
-    def update(self, **kwargs: Any) -> NoReturn:
-        raise SideDoor("update() skips the ledger: change the account and save() it.")
-
-    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise SideDoor("bulk_update() skips the ledger: save() each account.")
 
 
 class Account(models.Model):
@@ -172,19 +169,21 @@ class Account(models.Model):
             self.balance_as_read = self.__dict__.get("balance")
 
 
-class TransferQuerySet(BranchedQuerySet["Transfer"]):
+class TransferQuerySet(Guard, BranchedQuerySet["Transfer"]):
+    refusal = "A booked transfer cannot change: delete() cancels it."
+
     def touching(self, accounts: Iterable[int]) -> Self:
         """Return the transfers from or to one of `accounts`, given by id."""
         # A list of ids, unlike a subquery, lets the database use the index of each direction.
         ids = sorted(set(accounts))
         ends = [{end: id} for id in ids for end in ("origin", "destination")]
-        return self.filter(Q(origin__in=ids) | Q(destination__in=ids))._in_ranges(ends)
+        return self.in_ranges(Q(origin__in=ids) | Q(destination__in=ids), ends)
 
     def sent_by(self, account: int) -> Self:
-        return self.filter(origin=account)._in_ranges([{"origin": account}])
+        return self.in_ranges(Q(origin=account), [{"origin": account}])
 
     def received_by(self, account: int) -> Self:
-        return self.filter(destination=account)._in_ranges([{"destination": account}])
+        return self.in_ranges(Q(destination=account), [{"destination": account}])
 
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
         """Return the transfers that `user` may see: staff all, others those of their accounts."""
@@ -193,16 +192,9 @@ class TransferQuerySet(BranchedQuerySet["Transfer"]):
         return self.touching(Account.objects.visible_to(user).values_list("id", flat=True))
 
     def branches(self, ordering: Sequence[str]) -> Sequence[Self]:
-        if len(self.alternatives) > 2 * MOST_BRANCHED_ACCOUNTS:
-            return []
+        if self.parts and len(self.parts.ranges) > 2 * MOST_BRANCHED_ACCOUNTS:
+            return [self]
         return super().branches(ordering)
-
-    def _in_ranges(self, ends: Sequence[dict[str, int]]) -> Self:
-        """Remember that each of these transfers has one of `ends`, if that says more."""
-        known = self.alternatives
-        if not known or (len(ends) < len(known) and all(end in known for end in ends)):
-            self.alternatives = ends
-        return self
 
     def delete(self, *, by: User | None = None) -> tuple[int, dict[str, int]]:
         """Cancel these transfers, all or none; the rows stay."""
@@ -215,35 +207,21 @@ class TransferQuerySet(BranchedQuerySet["Transfer"]):
     def bulk_create(  # type: ignore[override]
         self, objs: Iterable["Transfer"], *args: Any, **options: Any
     ) -> list["Transfer"]:
-        ledger.refuse_options("bulk_create()", args, options)
+        refuse_options("bulk_create()", args, options)
         return ledger.post(objs)
 
-    def update(self, **kwargs: Any) -> NoReturn:
-        raise SideDoor("A booked transfer does not change: delete() gives it back.")
 
-    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.update()
+class CascadeQuerySet(Guard, models.QuerySet["Transfer"]):
+    """Rows for Django itself, which may only clear the end of a transfer whose account closes."""
 
+    refusal = "Transfers are booked by save(), and cancelled by delete() of Transfer.objects."
 
-class CascadeQuerySet(models.QuerySet["Transfer"]):
-    """Rows for Django itself, which may change one thing: forget an account being closed."""
-
-    def update(self, **kwargs: Any) -> int:
+    def update(self, **kwargs: Any) -> int:  # type: ignore[override]
         if kwargs not in ({"origin": None}, {"destination": None}) or not ledger.is_closing():
-            raise SideDoor("A booked transfer does not change: delete() gives it back.")
-        return super().update(**kwargs)
+            self.refuse()
+        return models.QuerySet.update(self, **kwargs)
 
-    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise SideDoor("A booked transfer does not change: delete() gives it back.")
-
-    def delete(self) -> NoReturn:
-        raise SideDoor("A booked transfer stays: Transfer.objects.delete() cancels it.")
-
-    delete.alters_data = True  # type: ignore[attr-defined]
-    delete.queryset_only = True  # type: ignore[attr-defined]
-
-    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise SideDoor("Transfers are booked by save() or Transfer.objects.bulk_create().")
+    bulk_create = delete = Guard.refuse
 
 
 class Transfer(models.Model):

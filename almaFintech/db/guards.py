@@ -1,5 +1,6 @@
 """Models and querysets that refuse the ways around the code that writes them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
 from django.db import models
@@ -16,22 +17,40 @@ class SideDoor(Refusal):
     default_detail = "Money moves through the ledger alone"
 
 
-class KeptQuerySet(models.QuerySet[M]):
-    """Rows of a `Kept` model: they are read here, and written past this queryset."""
+class Guard:
+    """A queryset of rows that neither `update()` nor `bulk_update()` may change.
+
+    Attributes:
+        refusal: the sentence that says what to call instead.
+    """
+
+    refusal: str
 
     def refuse(self, *args: Any, **options: Any) -> NoReturn:
-        raise SideDoor(cast(type[Kept], self.model).refusal)
+        raise SideDoor(self.refusal)
 
-    update = bulk_update = bulk_create = delete = refuse
-    delete.alters_data = True  # type: ignore[attr-defined]
-    delete.queryset_only = True  # type: ignore[attr-defined]
+    # Templates do not call it, and managers get none of the names below beside Django's own.
+    refuse.alters_data = True  # type: ignore[attr-defined]
+    refuse.queryset_only = True  # type: ignore[attr-defined]
+
+    update = bulk_update = refuse
+
+
+class KeptQuerySet(Guard, models.QuerySet[M]):
+    """Rows of a `Kept` model: read here, and written by one module past this queryset."""
+
+    @property
+    def refusal(self) -> str:  # type: ignore[override]
+        return cast(type[Kept], self.model).refusal
+
+    bulk_create = delete = Guard.refuse
 
 
 class Kept(models.Model):
-    """A row that one module writes, and that no way of Django's changes or deletes.
+    """A row that one module writes, and that Django's own methods neither change nor delete.
 
     Attributes:
-        refusal: the sentence with which such attempts are refused.
+        refusal: the sentence with which they refuse.
     """
 
     refusal: str
@@ -48,5 +67,14 @@ class Kept(models.Model):
 
 
 def refuse_fixtures(sender: type[models.Model], **kwargs: Any) -> NoReturn:
-    """Refuse what saves a row without `save()`, such as `loaddata`: the models here never do."""
+    """Refuse to save a row without `save()`, as `loaddata` does: these models never do."""
     raise SideDoor("Fixtures skip the ledger: save() accounts and transfers.")
+
+
+def refuse_options(method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Refuse the arguments of `bulk_create()` that ask for more than plain inserts."""
+    asked = {option for option, value in options.items() if value} - {"batch_size"}
+    if args or asked:
+        raise SideDoor(
+            f"{method} takes the objects alone: {', '.join(sorted(asked)) or args} skips the ledger"
+        )

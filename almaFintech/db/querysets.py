@@ -1,13 +1,33 @@
 """Reading the first rows of a list without reading the others, and reading under a lock."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from django.db import connection
 from django.db.models import F, Model, Q, QuerySet
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 
 M = TypeVar("M", bound=Model)
+
+
+class Parts(NamedTuple):
+    """The ranges of an index that the rows of a queryset lie in.
+
+    Attributes:
+        base: the queryset before it was narrowed to the ranges.
+        ranges: arguments of `filter()`, one mapping for each range; a row may be in several.
+        conditions: what the rows must also meet.
+    """
+
+    base: Any
+    ranges: Sequence[Mapping[str, Any]]
+    conditions: tuple[Q, ...] = ()
+
+    def querysets(self) -> list[Any]:
+        rows = self.base
+        for condition in self.conditions:
+            rows = rows.filter(condition)
+        return [rows.filter(**range) for range in self.ranges]
 
 
 class BranchedQuerySet(QuerySet[M]):
@@ -18,50 +38,52 @@ class BranchedQuerySet(QuerySet[M]):
     alone is one range, of which at most one page is read.
     """
 
-    # Each row meets at least one of these conditions, given as arguments of `filter()`. That stays
-    # true under further conditions, so clones keep it; a union with other rows drops it.
-    alternatives: Sequence[Mapping[str, Any]] = ()
+    # `filter()` and `exclude()` narrow the parts too, and `all()` keeps them. Every other method
+    # drops them, and the rows are then read by one statement as usual.
+    parts: Parts | None = None
+
+    def in_ranges(self, condition: Q, ranges: Sequence[Mapping[str, Any]]) -> Self:
+        """Return the rows that meet `condition`, which says that they lie in one of `ranges`."""
+        rows, known = self.filter(condition), self.parts
+        if known is None:
+            rows.parts = Parts(self, ranges)
+        elif all(range in ranges for range in known.ranges):
+            # The condition says nothing new, and would mislead the planner of the database.
+            rows.parts = known
+        elif all(range in known.ranges for range in ranges):
+            rows.parts = known._replace(ranges=ranges)
+        return rows
+
+    def all(self) -> Self:
+        rows = super().all()
+        rows.parts = self.parts
+        return rows
+
+    def filter(self, *args: Any, **kwargs: Any) -> Self:
+        return self._narrowed(super().filter(*args, **kwargs), Q(*args, **kwargs))
+
+    def exclude(self, *args: Any, **kwargs: Any) -> Self:
+        return self._narrowed(super().exclude(*args, **kwargs), ~Q(*args, **kwargs))
+
+    def _narrowed(self, rows: Self, condition: Q) -> Self:
+        if self.parts:
+            conditions = (*self.parts.conditions, condition)
+            rows.parts = self.parts._replace(conditions=conditions)
+        return rows
 
     def branches(self, ordering: Sequence[str]) -> Sequence[Self]:
-        """Return querysets that have these rows between them, each in the order of an index.
-
-        A row may be in several of them. Without any, the rows are read by one statement as usual.
-        """
-        return [self.filter(**condition) for condition in self.alternatives]
+        """Return querysets that have these rows between them, each in the order of an index."""
+        return self.parts.querysets() if self.parts else [self]
 
     def first_rows(self, ordering: Sequence[str], limit: int, *, after: Any = None) -> list[M]:
         """Return the first `limit` rows by `ordering` that meet the condition `after`."""
-        branches = self.branches(ordering)
         can_merge = connection.features.supports_slicing_ordering_in_compound
-        if len(branches) < 2 or not can_merge:
-            return list(_first(self, ordering, limit, after))
-        parts = [_first(branch, ordering, limit, after) for branch in branches]
+        branches = self.branches(ordering) if can_merge else [self]
+        first, *others = [_first(branch, ordering, limit, after) for branch in branches or [self]]
+        if not others:
+            return list(first)
         # UNION, and not UNION ALL, because a row may be in several branches.
-        return list(parts[0].union(*parts[1:]).order_by(*ordering)[:limit])
-
-    def union(self, *others: Any, **options: Any) -> Self:
-        return _without_alternatives(super().union(*others, **options))
-
-    def __or__(self, other: Any) -> Self:
-        return _without_alternatives(super().__or__(other))
-
-    def __xor__(self, other: Any) -> Self:
-        return _without_alternatives(super().__xor__(other))
-
-    def _clone(self) -> Self:
-        clone: Self = super()._clone()  # type: ignore[misc]
-        clone.alternatives = self.alternatives
-        return clone
-
-
-B = TypeVar("B", bound=BranchedQuerySet[Any])
-
-
-def _without_alternatives(rows: B) -> B:
-    # A copy, because the union with an empty queryset is the other queryset itself.
-    rows = rows.all()
-    rows.alternatives = ()
-    return rows
+        return list(first.union(*others).order_by(*ordering)[:limit])
 
 
 def locked(rows: QuerySet[M], *, no_key: bool = True) -> QuerySet[M]:
