@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.timezone import localtime
 
-from accounts import idempotency, ledger
+from accounts import idempotency, ledger, rules
 from accounts.currencies import currencies_in_use, currency_choices, in_units
 from accounts.models import Account, Entry, IdempotencyKey, Transfer, TransferQuerySet
 from almaFintech.admin import NumberSelect, ReadOnlyAdmin, WalletAdmin
@@ -67,7 +67,7 @@ class AccountForm(forms.ModelForm):
 
     balance = forms.IntegerField(
         min_value=0,
-        max_value=ledger.MAX_MICRO_UNITS,
+        max_value=rules.MAX_MICRO_UNITS,
         initial=0,
         label="Balance in micro units",
         help_text=MICRO_UNITS_HELP,
@@ -266,7 +266,7 @@ class TransferForm(forms.ModelForm):
         if data.get("origin") and data.get("origin") == data.get("destination"):
             # Said here in the ledger's words, because otherwise the form would name the
             # database constraint.
-            self.add_error("destination", ledger.SameAccount())
+            self.add_error("destination", rules.SameAccount())
         return data
 
 
@@ -416,7 +416,7 @@ class TransferAdmin(WalletAdmin):
         selected = list(transfers.order_by("id"))
         try:
             ledger.cancel(selected, by=acting_user(request))
-        except ledger.LedgerRefusal as refusal:
+        except rules.LedgerRefusal as refusal:
             number = selected[refusal.index].pk
             raise type(refusal)(
                 f"Nothing was cancelled. Transfer {number}: {refusal.detail}"

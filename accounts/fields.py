@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from accounts.ledger import MAX_MICRO_UNITS
+from accounts.rules import MAX_MICRO_UNITS
 
 MOMENT = {"anyOf": [{"type": "string", "format": form} for form in ("date-time", "date")]}
 

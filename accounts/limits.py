@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from accounts.ledger import AccountMissing, BalanceOverflow, CurrencyMismatch
+from accounts.rules import AccountMissing, BalanceOverflow, CurrencyMismatch
 from almaFintech.api.rates import Count, Rate, TooMany
 
 # The refusals that depend on the account at the other end.

@@ -1,28 +1,31 @@
-"""What Prometheus is told of the ledger. `docs/operating.md` says what each metric means.
+"""The ledger's metrics for Prometheus. `docs/operating.md` describes each of them.
 
-Movements are counted once they are committed, so a transaction that is undone or run again
-counts for what it came to.
+Movements count once they are committed: a transaction that is rolled back counts for nothing, and
+one that is run again counts once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from django.db import transaction
 from prometheus_client import Counter, Histogram
 
-from accounts import models
 from almaFintech.refusals import Refusal
 
 TRANSFERS = Counter("wallet_transfers", "Transfers booked.", ["currency"])
 TRANSFERRED = Counter("wallet_transferred_micro_units", "Amounts of transfers.", ["currency"])
 CANCELLATIONS = Counter("wallet_cancellations", "Transfers cancelled.", ["currency"])
-CANCELLED = Counter("wallet_cancelled_micro_units", "Amounts given back.", ["currency"])
+CANCELLED = Counter("wallet_cancelled_micro_units", "Amounts of cancelled transfers.", ["currency"])
 REFUSALS = Counter("wallet_refusals", "Movements refused.", ["operation", "code"])
 SECONDS = Histogram(
     "wallet_ledger_seconds",
-    "Time that the ledger took for one call, waiting for locks included.",
+    "Time of one call of the ledger, including the wait for locks.",
     ["operation"],
 )
+
+
+# A currency and an amount in it, in micro units.
+Amount = tuple[str, int]
 
 
 @contextmanager
@@ -32,31 +35,23 @@ def measured(operation: str) -> Iterator[None]:
         try:
             yield
         except Refusal as refusal:
-            refused(operation, refusal)
+            REFUSALS.labels(operation, refusal.code).inc()
             raise
 
 
-def refused(operation: str, refusal: Refusal) -> None:
-    REFUSALS.labels(operation, refusal.code).inc()
+def booked(amounts: Sequence[Amount]) -> None:
+    _count_on_commit(TRANSFERS, TRANSFERRED, amounts)
 
 
-def booked(transfers: "Iterable[models.Transfer]") -> None:
-    _count_on_commit(TRANSFERS, TRANSFERRED, transfers)
+def cancelled(amounts: Sequence[Amount]) -> None:
+    _count_on_commit(CANCELLATIONS, CANCELLED, amounts)
 
 
-def cancelled(transfers: "Iterable[models.Transfer]") -> None:
-    _count_on_commit(CANCELLATIONS, CANCELLED, transfers)
-
-
-def _count_on_commit(
-    number: Counter, amount: Counter, transfers: "Iterable[models.Transfer]"
-) -> None:
-    movements = [(transfer.currency, transfer.balance) for transfer in transfers]
-
+def _count_on_commit(number: Counter, total: Counter, amounts: Sequence[Amount]) -> None:
     def count() -> None:
-        for currency, balance in movements:
+        for currency, amount in amounts:
             number.labels(currency).inc()
-            amount.labels(currency).inc(balance)
+            total.labels(currency).inc(amount)
 
-    # Robust: the money has moved, so a full disk must not turn the answer into an error.
+    # Robust: the money has moved, so a full disk must not turn the response into an error.
     transaction.on_commit(count, robust=True)

@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from accounts import ledger
 from accounts.chain import content_of
 from accounts.currencies import currencies_in_use, currency_choices, in_units
+from accounts.rules import MAX_MICRO_UNITS, Kind
 from almaFintech.db import chains
 from almaFintech.db.chains import GENESIS
 from almaFintech.db.guards import Guard, Kept, KeptQuerySet, refuse_options
@@ -105,7 +106,7 @@ class Account(models.Model):
     currency = models.CharField(max_length=3, choices=currency_choices)
     balance = models.BigIntegerField(
         default=0,
-        validators=[MinValueValidator(0), MaxValueValidator(ledger.MAX_MICRO_UNITS)],
+        validators=[MinValueValidator(0), MaxValueValidator(MAX_MICRO_UNITS)],
         help_text="Micro units: 1 000 000 is one unit of the currency.",
     )
 
@@ -139,8 +140,8 @@ class Account(models.Model):
     def save(self, *args: Any, by: User | None = None, reason: str = "", **options: Any) -> None:
         """Open a new account, or edit this one through `ledger.edit_account`.
 
-        `by` and `reason` go to the entries. Raises `ledger.BalanceChanged` when the balance was
-        edited here and changed by somebody else since it was read, and `ledger.CurrencyFixed`
+        `by` and `reason` go to the entries. Raises `rules.BalanceChanged` when the balance was
+        edited here and changed by somebody else since it was read, and `rules.CurrencyFixed`
         when transfers hold the currency.
         """
         if self._state.adding:
@@ -259,7 +260,7 @@ class Transfer(models.Model):
     currency = models.CharField(max_length=3, choices=currency_choices, editable=False)
     balance = models.PositiveBigIntegerField(
         default=0,
-        validators=[MinValueValidator(1), MaxValueValidator(ledger.MAX_MICRO_UNITS)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_MICRO_UNITS)],
         help_text="Micro units: 1 000 000 is one unit of the currency.",
     )
     cancelled = models.BooleanField(default=False, editable=False)
@@ -292,7 +293,7 @@ class Transfer(models.Model):
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(balance__gt=0, balance__lte=ledger.MAX_MICRO_UNITS),
+                condition=Q(balance__gt=0, balance__lte=MAX_MICRO_UNITS),
                 name="transfer_balance_positive",
             ),
             models.CheckConstraint(
@@ -311,7 +312,7 @@ class Transfer(models.Model):
     def save(self, *args: Any, **options: Any) -> None:
         """Book a new transfer and move the balances, or confirm that a booked one is unchanged.
 
-        Raises a `Refusal` of `accounts.ledger`, and then nothing has moved.
+        Raises a refusal of `accounts.rules`, and then nothing has moved.
         """
         if self._state.adding:
             ledger.post([self])
@@ -323,7 +324,7 @@ class Transfer(models.Model):
     ) -> tuple[int, dict[str, int]]:
         """Give the amount back and keep the row, with `cancelled` set.
 
-        Raises a `Refusal` of `accounts.ledger`, and then nothing has moved.
+        Raises a refusal of `accounts.rules`, and then nothing has moved.
         """
         ledger.cancel([self], by=by)
         return 0, {}
@@ -362,12 +363,7 @@ class Entry(Kept):
         digest: link of the account's chain, see `accounts.chain`.
     """
 
-    class Kind(models.TextChoices):
-        OPENING = "opening"
-        TRANSFER = "transfer"
-        CANCELLATION = "cancellation"
-        ADJUSTMENT = "adjustment"
-        CLOSING = "closing"
+    Kind = Kind
 
     refusal = "Entries are kept for good, and written by the ledger: save() accounts and transfers."
 

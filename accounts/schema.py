@@ -12,7 +12,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from accounts import ledger
+from accounts import rules
 from accounts.etags import IfMatchMalformed, PreconditionFailed
 from accounts.fields import WholeNumberField
 from accounts.idempotency import KeyInFlight, KeyReused, MalformedKey
@@ -80,14 +80,14 @@ IF_MATCH = OpenApiParameter(
 )
 ANY_CURRENCY = {"type": "string", "pattern": "^[A-Z]{3}$"}
 RULES_OF_TRANSFERS = (
-    ledger.AccountMissing,
-    ledger.SameAccount,
-    ledger.CurrencyMismatch,
-    ledger.InsufficientFunds,
-    ledger.BalanceOverflow,
+    rules.AccountMissing,
+    rules.SameAccount,
+    rules.CurrencyMismatch,
+    rules.InsufficientFunds,
+    rules.BalanceOverflow,
 )
 RULES_OF_KEYS = (MalformedKey, KeyReused, KeyInFlight)
-RULES_OF_EDITS = (ledger.CurrencyFixed, IfMatchMalformed, PreconditionFailed)
+RULES_OF_EDITS = (rules.CurrencyFixed, IfMatchMalformed, PreconditionFailed)
 
 
 class AccountAtSerializer(AccountSerializer):
@@ -120,8 +120,8 @@ class StatementLineSerializer(serializers.Serializer[Any]):
         help_text="The reference of that transfer, or the reason of an edit."
     )
     amount = serializers.IntegerField(
-        min_value=-ledger.MAX_MICRO_UNITS,
-        max_value=ledger.MAX_MICRO_UNITS,
+        min_value=-rules.MAX_MICRO_UNITS,
+        max_value=rules.MAX_MICRO_UNITS,
         help_text="Change in micro units, negative when money went out.",
     )
     balance_after = WholeNumberField(help_text="Balance after the change, in micro units.")
@@ -295,10 +295,10 @@ document_transfers = extend_schema_view(
         "Give a transfer back",
         description="Give the money of a transfer back. The transfer stays, marked as cancelled.",
         refusals=(
-            ledger.AlreadyCancelled,
-            ledger.AccountMissing,
-            ledger.InsufficientFunds,
-            ledger.BalanceOverflow,
+            rules.AlreadyCancelled,
+            rules.AccountMissing,
+            rules.InsufficientFunds,
+            rules.BalanceOverflow,
         ),
     ),
 )

@@ -26,6 +26,7 @@ from accounts.permissions import (
     TransferPermissions,
 )
 from accounts.queries import AccountAtQuery, AccountQuery, StatementQuery, TransferQuery
+from accounts.rules import LedgerRefusal
 from accounts.schema import document_accounts, document_transfers
 from accounts.serializers import (
     AccountSerializer,
@@ -233,7 +234,7 @@ class TransferViewSet(
             self.check_origins(items)
             with revealing_little(user):
                 booked = ledger.post(Transfer(**item, created_by=user) for item in items)
-        except (ForeignOrigin, ledger.LedgerRefusal) as refusal:
+        except (ForeignOrigin, LedgerRefusal) as refusal:
             raise refusal.of_item() from refusal
         trail.booked(user, booked)
         data = self.get_serializer(booked, many=True).data

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from accounts import append_only, ledger
+from accounts import append_only
 from accounts.chain import content_of
 from accounts.models import Account, Entry, Transfer
 from almaFintech.db import clock
@@ -119,26 +119,6 @@ def test_a_refusal_writes_no_entry(alice, bob):
     alice.send(bob.account, 2_000_000)
 
     assert Entry.objects.count() == 2
-
-
-def test_a_refused_group_leaves_the_others_alone(alice, bob):
-    def transfer(amount: int) -> Transfer:
-        return Transfer(origin=alice.account, destination=bob.account, balance=amount)
-
-    outcomes = ledger.post_groups(
-        [
-            [transfer(600_000)],
-            [transfer(300_000), transfer(300_000)],
-            [transfer(400_000)],
-            [transfer(1)],
-        ]
-    )
-
-    codes = [getattr(outcome, "code", None) for outcome in outcomes]
-    assert codes == [None, "insufficient_funds", None, "insufficient_funds"]
-    assert outcomes[1].index == 1
-    assert (alice.balance, bob.balance) == (0, 1_000_000)
-    assert [row[3] for row in entries_of(alice.account.pk)] == [1_000_000, -600_000, -400_000]
 
 
 def test_each_digest_follows_from_the_one_before_by_the_key(alice, bob, settings):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from accounts.ledger import MAX_MICRO_UNITS
 from accounts.models import Account, Transfer
+from accounts.rules import MAX_MICRO_UNITS
 from accounts.tests.test_races import at_once
 from conftest import needs_row_locks
 

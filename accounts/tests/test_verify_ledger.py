@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from accounts import append_only, ledger, verification
 from accounts.models import Account, Entry, Transfer
+from accounts.rules import InsufficientFunds
 from accounts.tests.commands import verify
 from accounts.verification import Head, Verification, read_heads, side_by_side, snapshot
 from almaFintech.db import chains
@@ -74,7 +75,10 @@ def history(alice, bob, boss) -> Iterator[SimpleNamespace]:
     franc.currency = "USD"
     franc.save()
     refused = [send(alice.account, bob.account, 1), send(erin, bob.account, 10**6)]
-    ledger.post_groups([[third, fourth], refused, [fifth]])
+    ledger.post([third, fourth])
+    with pytest.raises(InsufficientFunds), atomic():
+        ledger.post(refused)
+    ledger.post([fifth])
     ids = {
         "alice": alice.account.pk,
         "bob": bob.account.pk,

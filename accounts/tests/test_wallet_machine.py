@@ -15,9 +15,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounts import ledger
-from accounts.ledger import LedgerRefusal
 from accounts.models import Account, Entry, Transfer
+from accounts.rules import LedgerRefusal
 from accounts.verification import Verification
 from conftest import Person
 
@@ -166,29 +165,6 @@ class WalletMachine(RuleBasedStateMachine):
         if key in self.answered:
             self.send_with_a_key(key, self.answered[key][0])
         return multiple()
-
-    @rule(
-        target=transfers,
-        groups=st.lists(
-            st.lists(st.tuples(accounts, accounts, AMOUNTS), min_size=1, max_size=3),
-            min_size=1,
-            max_size=4,
-        ),
-    )
-    def send_groups(self, groups):
-        refused = [self.wallet.move_all(items) for items in groups]
-        outcomes = ledger.post_groups([self.unsaved(items) for items in groups])
-        assert [
-            outcome.index if isinstance(outcome, LedgerRefusal) else None for outcome in outcomes
-        ] == refused
-        return multiple(
-            *[
-                pk
-                for outcome, items, index in zip(outcomes, groups, refused, strict=True)
-                if index is None
-                for pk in self.book(outcome, items)
-            ]
-        )
 
     def unsaved(self, items):
         return [
