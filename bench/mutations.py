@@ -316,8 +316,8 @@ MUTATIONS = (
     mistake(
         "run-again-inside-a-transaction",
         TRANSACTIONS,
-        "1 if connection.in_atomic_block else ATTEMPTS",
-        "ATTEMPTS",
+        "if connection.in_atomic_block:",
+        "if False:",
         "almaFintech/db/tests/test_transactions.py::test_inside_a_transaction_it_runs_once",
     ),
     mistake(

@@ -22,6 +22,7 @@ from accounts import ledger
 from accounts.models import Account, Transfer
 from almaFintech.db import clock
 from almaFintech.db.commands import DatabaseCommand
+from almaFintech.db.transactions import retried
 from login.models import Profile
 
 AT_A_TIME = 1000
@@ -124,7 +125,7 @@ class Command(DatabaseCommand):
         """Open accounts, give each to a user, and return them with their owners."""
         with clock.set_to(self.now - PAST):
             for batch in self.batches(opened, "accounts"):
-                ledger.open_accounts(batch, reason="demo")
+                retried(ledger.open_accounts)(batch, reason="demo")
         if not users:
             return dict.fromkeys(opened)
         # Everybody gets one before anybody gets another.
@@ -176,7 +177,7 @@ class Command(DatabaseCommand):
                     )
                 )
             with clock.set_to(date):
-                ledger.post(batch)
+                retried(ledger.post)(batch)
             regretted = []
             for transfer in batch:
                 sender, receiver = transfer.origin_id, transfer.destination_id
@@ -190,7 +191,7 @@ class Command(DatabaseCommand):
             # By whom it was received, and in this order, in which each can be paid.
             with clock.set_to(date):
                 for owner, sent in groupby(regretted, lambda item: owner_of[item.destination_id]):
-                    ledger.cancel(sent, by=owner)
+                    retried(ledger.cancel)(list(sent), by=owner)
 
     def moments(self, number: int) -> Iterator[datetime]:
         """Dates in ascending order, over all of the past."""

@@ -137,7 +137,7 @@ def test_a_frozen_worker_lets_go_of_its_rows(tmp_path, other_database):
 @pytest.fixture
 def serving(monkeypatch):
     monkeypatch.setattr(connections, "serves_http", True)
-    monkeypatch.setattr(transactions, "_seats", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(transactions, "seats", threading.BoundedSemaphore(1))
 
 
 LOCKED = OperationalError(1205, "Lock wait timeout exceeded")
@@ -181,13 +181,13 @@ def test_work_that_a_lock_stops_waits_longer_once(serving, settings):
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
 def test_work_without_a_seat_does_not_wait(serving):
-    assert transactions._seats.acquire(blocking=False)
+    assert transactions.seats.acquire(blocking=False)
     run, waits = work(1)
     with pytest.raises(OperationalError):
         run()
     assert len(waits) == 1
 
-    transactions._seats.release()
+    transactions.seats.release()
     for _ in range(3):
         run, waits = work(1)
         assert run() == 2

@@ -136,30 +136,3 @@ def test_two_that_lock_each_other_out_both_finish(names):
         runs = list(threads.map(lock, (first, second), (second, first)))
 
     assert sorted(runs) == [1, 2]
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("headers", [{}, {"idempotency_key": "k1"}])
-def test_a_payment_that_a_deadlock_undid_is_made_once(alice, bob, naps, monkeypatch, headers):
-    commit, failures = connection.commit, []
-
-    def fail_once():
-        if not failures:
-            failures.append(DEADLOCK)
-            connection.rollback()
-            raise DEADLOCK
-        commit()
-
-    def undone_once(request):
-        failures.clear()
-        with monkeypatch.context() as patched:
-            patched.setattr(connection, "commit", fail_once)
-            return request()
-
-    body = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 300_000}
-    sent = undone_once(lambda: alice.post("/api/transfers/", body, **headers))
-
-    assert (sent.status_code, alice.balance, bob.balance) == (201, 700_000, 300_000)
-    cancelled = undone_once(lambda: bob.cancel(sent.json()["id"]))
-    assert (cancelled.status_code, alice.balance, bob.balance) == (204, 1_000_000, 0)
-    assert len(naps) == 2
