@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -11,19 +12,19 @@ from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
-from django.db.models import Max, Min, Model, QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.timezone import localtime
 
 from accounts import idempotency, ledger, rules
 from accounts.currencies import currencies_in_use, currency_choices, in_units
-from accounts.models import Account, Entry, IdempotencyKey, Transfer, TransferQuerySet
-from almaFintech.admin import NumberSelect, ReadOnlyAdmin, WalletAdmin
+from accounts.models import Account, Entry, Transfer
+from almaFintech.admin import NumberSelect, ReadOnlyAdmin
 from almaFintech.api.people import acting_user
 from audit import trail
+from audit.admin import AuditedAdmin
 
 MICRO_UNITS_HELP = "1 000 000 is one unit of the currency."
 
@@ -135,7 +136,7 @@ class ClosingForm(forms.Form):
 
 
 @admin.register(Account)
-class AccountAdmin(WalletAdmin):
+class AccountAdmin(AuditedAdmin):
     form = AccountForm
     list_display = ("id", "amount", "micro_units", "transfers", "entries")
     list_filter = (CurrencyFilter,)
@@ -230,24 +231,6 @@ class AccountAdmin(WalletAdmin):
         ledger.close_accounts(queryset, by=acting_user(request), reason=self.reason_of(request))
 
 
-class TransferListQuerySet(TransferQuerySet):
-    """Transfers as the admin lists them: the date links above the list do not read every row."""
-
-    def datetimes(self, field_name: str, kind: str, *args: Any, **kwargs: Any) -> Any:
-        """Return the years, months or days from the first transfer to the last.
-
-        Some may be without a transfer: to leave those out, each row would have to be read.
-        """
-        ends = self.aggregate(first=Min(field_name), last=Max(field_name))
-        if ends["first"] is None:
-            return []
-        first, last = localtime(ends["first"]).date(), localtime(ends["last"]).date()
-        # Every month has a first day, and only the link of a day shows the day.
-        first = first if kind == "day" else first.replace(day=1)
-        numbers = range(getattr(first, kind), getattr(last, kind) + 1)
-        return [first.replace(**{kind: number}) for number in numbers]
-
-
 class TransferForm(forms.ModelForm):
     class Meta:
         model = Transfer
@@ -255,8 +238,8 @@ class TransferForm(forms.ModelForm):
         labels = {"origin": "From", "destination": "To", "balance": "Amount in micro units"}
         help_texts = {"balance": MICRO_UNITS_HELP}
 
-    # A form is booked once, however often it is sent. One without a key, from before there were
-    # any, is booked each time, as is a request of the API without one.
+    # A form is booked once, however often it is sent. One without a key is booked each time, as is
+    # a request of the API without one.
     idempotency_key = forms.RegexField(
         rf"\A{idempotency.KEY}\Z", required=False, widget=forms.HiddenInput
     )
@@ -264,19 +247,29 @@ class TransferForm(forms.ModelForm):
     def clean(self) -> dict[str, Any] | None:
         data = super().clean() or {}
         if data.get("origin") and data.get("origin") == data.get("destination"):
-            # Said here in the ledger's words, because otherwise the form would name the
-            # database constraint.
+            # In the ledger's words, because otherwise the form would name the constraint.
             self.add_error("destination", rules.SameAccount())
         return data
 
 
+def booked_before(taken: idempotency.KeyTaken) -> str:
+    """Say what a form has booked that is sent again."""
+    try:
+        booked = json.loads(taken.answer().body)["transfer"]
+    except idempotency.KeyReused:
+        return (
+            "This form has already booked another transfer, and nothing was booked now. "
+            "Open a new form to book one more."
+        )
+    return f"This form has already booked transfer {booked}, and did not book it again."
+
+
 @admin.register(Transfer)
-class TransferAdmin(WalletAdmin):
+class TransferAdmin(AuditedAdmin):
     form = TransferForm
     list_display = ("id", "date", "sender", "receiver", "amount", "state", "micro_units")
-    list_filter = ("cancelled", CurrencyFilter)
-    date_hierarchy = "date"
-    # By date, and not by number, so that the index of the date hierarchy also gives the order.
+    list_filter = ("cancelled", CurrencyFilter, "date")
+    # By date, and not by number, so that the index of the date filter also gives the order.
     ordering = ("-date",)
     sortable_by = ("id", "date")
     search_fields = ("id",)
@@ -285,21 +278,25 @@ class TransferAdmin(WalletAdmin):
     text_field = "reference"
     actions = ("cancel_selected",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Transfer]:
-        return TransferListQuerySet(Transfer).order_by(*self.ordering)
-
     def get_fields(self, request: HttpRequest, obj: Transfer | None = None) -> tuple[str, ...]:
         if obj is None:
             return ("origin", "destination", "balance", "reference", "idempotency_key")
         return (
             *("id", "date", "origin", "destination", "amount", "micro_units", "reference"),
-            *("made_by", "state", "given_back_by", "cancelled_at"),
+            *("made_by", "state", "cancelled_by_user", "cancelled_at"),
         )
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Transfer | None = None
     ) -> tuple[str, ...]:
-        computed = ("amount", "micro_units", "made_by", "state", "given_back_by", "cancelled_at")
+        computed = (
+            "amount",
+            "micro_units",
+            "made_by",
+            "state",
+            "cancelled_by_user",
+            "cancelled_at",
+        )
         return () if obj is None else computed
 
     def formfield_for_foreignkey(
@@ -342,69 +339,42 @@ class TransferAdmin(WalletAdmin):
     def made_by(self, transfer: Transfer) -> str:
         return link_to("auth_user", transfer.created_by_id)
 
-    @admin.display(description="Given back by user")
-    def given_back_by(self, transfer: Transfer) -> str:
+    @admin.display(description="Cancelled by user")
+    def cancelled_by_user(self, transfer: Transfer) -> str:
         return link_to("auth_user", transfer.cancelled_by_id)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         data: dict[str, Any] = super().get_changeform_initial_data(request)
-        # A form that was refused comes back with its key: it may yet be booked by a request that
-        # takes long. Every other form gets a new one.
+        # A form that was refused is shown again with its key, because a slow request may still book
+        # it. Every other form gets a new key.
         if not re.fullmatch(idempotency.KEY, data.get("idempotency_key", "")):
             data["idempotency_key"] = str(uuid4())
         return data
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Book the transfer, unless its form has been booked before."""
         obj.created_by = acting_user(request)
-        obj.claim = self._claimed(request, obj, form.cleaned_data["idempotency_key"])
-        obj.save()
-
-    def _claimed(self, request: HttpRequest, transfer: Transfer, key: str) -> IdempotencyKey | None:
+        key = form.cleaned_data["idempotency_key"]
         if not key:
-            return None
-        typed = [transfer.origin_id, transfer.destination_id, transfer.balance, transfer.reference]
+            obj.save()
+            return
+        typed = [obj.origin_id, obj.destination_id, obj.balance, obj.reference]
         asked = idempotency.fingerprint_of("POST", request.path, typed)
         try:
-            return idempotency.claimed(acting_user(request), key, asked)
-        except idempotency.KeyInFlight as refusal:
-            raise idempotency.KeyInFlight(
+            claim = idempotency.claimed(obj.created_by, key, asked)
+        except idempotency.KeyInFlight as error:
+            raise ValidationError(
                 "This form is still being booked: save it again later."
-            ) from refusal
+            ) from error
+        obj.save()
+        idempotency.keep(claim, HTTPStatus.FOUND, {"transfer": obj.pk})
 
-    def response_add(self, request: HttpRequest, obj: Any, *args: Any) -> HttpResponse:
-        response = super().response_add(request, obj, *args)
-        if obj.claim:
-            # Only a page in a window of its own, to which no page of ours leads, has no address.
-            page = response.get("Location", reverse("admin:accounts_transfer_changelist"))
-            answer = {"transfer": obj.pk, "page": page}
-            idempotency.keep(obj.claim, response.status_code, answer)
-        return response
-
-    def _answer(
-        self, request: HttpRequest, again: str, view: Callable[[], HttpResponse]
-    ) -> HttpResponse:
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            return super()._answer(request, again, view)
-        except idempotency.KeyTaken as error:
-            taken = error
-        return super()._answer(request, again, lambda: self._answer_once_more(request, taken))
-
-    def _answer_once_more(
-        self, request: HttpRequest, taken: idempotency.KeyTaken
-    ) -> HttpResponseRedirect:
-        """Lead to where the form led when it was booked; but a changed form is another one."""
-        try:
-            kept = json.loads(taken.answer().body)
-        except idempotency.KeyReused:
-            messages.error(
-                request,
-                "This form has already booked another transfer, and nothing was booked now. "
-                "Save it again to book what it shows.",
-            )
-            return HttpResponseRedirect(self.filled_form(request, idempotency_key=""))
-        booked = f"This form has already booked transfer {kept['transfer']}"
-        messages.warning(request, f"{booked}, and did not book it again.")
-        return HttpResponseRedirect(kept["page"])
+            return super().changeform_view(request, *args, **kwargs)
+        except idempotency.KeyTaken as taken:
+            messages.warning(request, booked_before(taken))
+        return HttpResponseRedirect(reverse("admin:accounts_transfer_changelist"))
 
     @admin.display(description="State")
     def state(self, transfer: Transfer) -> str:
@@ -412,13 +382,13 @@ class TransferAdmin(WalletAdmin):
 
     @admin.action(description="Cancel selected transfers", permissions=["view"])
     def cancel_selected(self, request: HttpRequest, transfers: QuerySet[Transfer]) -> None:
-        """Give the selected transfers back, oldest first, all or none."""
+        """Cancel the selected transfers, oldest first, all or none."""
         selected = list(transfers.order_by("id"))
         try:
             ledger.cancel(selected, by=acting_user(request))
         except rules.LedgerRefusal as refusal:
             number = selected[refusal.index].pk
-            raise type(refusal)(
+            raise ValidationError(
                 f"Nothing was cancelled. Transfer {number}: {refusal.detail}"
             ) from refusal
         trail.cancelled(acting_user(request), selected)

@@ -1,8 +1,7 @@
-"""What the admin pages of all models share."""
+"""The base classes of all admin pages."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -18,20 +17,20 @@ from django.contrib.admin.widgets import (
 )
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
-from django.db import DataError, IntegrityError
+from django.db import IntegrityError
 from django.db.models import BigIntegerField, Model, Q, QuerySet
 from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import urlencode
 
-from almaFintech.api.people import acting_user
 from almaFintech.db.transactions import retried
-from almaFintech.refusals import Conflict, Refusal, Unstorable
-from audit import trail
+from almaFintech.refusals import Conflict
 
 # An action takes no more rows: the form that asks "are you sure?" holds a field for each, and
 # Django reads at most DATA_UPLOAD_MAX_NUMBER_FIELDS (1000) of those.
 MOST_AT_ONCE = 500
+# No searched column holds more, and the database runs no query for a thousand words.
+LONGEST_SEARCH = 254
 
 admin.site.site_header = admin.site.site_title = "almaFintech"
 admin.site.index_title = "Administration"
@@ -51,25 +50,16 @@ class BoundedPaginator(Paginator):
         return rows.order_by()[: self.most].count()
 
 
-@contextmanager
-def senseless_lookups_refused() -> Iterator[None]:
-    """Let Django treat as senseless also a lookup that it takes and the database does not.
-
-    It catches a month 13, but not a year that has no next one, nor a number beyond 64 bits: those
-    fail where the filters are made or, in a lookup that no filter has, where the rows are counted.
-    """
-    try:
-        yield
-    except (LookupError, OverflowError, ValueError) as error:
-        raise IncorrectLookupParameters(error) from error
-
-
 class BoundedList(ChangeList):
     """A list that says when it ends before its rows do."""
 
     def get_results(self, request: HttpRequest) -> None:
-        with senseless_lookups_refused():
+        try:
             super().get_results(request)
+        except (LookupError, OverflowError, ValueError) as error:
+            # Django refuses a senseless filter where it is made; some, such as that of the year
+            # 0, fail only where the rows are counted.
+            raise IncorrectLookupParameters(error) from error
         if self.result_count >= BoundedPaginator.most:
             listed = (
                 f"The pages end after {BoundedPaginator.most} rows: search and filter for more."
@@ -78,36 +68,32 @@ class BoundedList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         rows = super().get_queryset(request, *args, **kwargs)
-        # Django takes a search for a NUL as none, and an action would then be on every row.
+        # Django ignores a search for a NUL, and an action would then be on every row.
         return rows if self.search_form_class(request.GET).is_valid() else rows.none()
-
-    def get_filters(self, request: HttpRequest) -> Any:
-        with senseless_lookups_refused():
-            return super().get_filters(request)
 
 
 def is_number(text: str) -> bool:
-    """Tell whether `text` may be the number of a row, none of which is beyond 64 bits."""
+    """Whether a row may have the number `text`: none is beyond 64 bits."""
     return bool(re.fullmatch("[0-9]{1,19}", text)) and int(text) <= BigIntegerField.MAX_BIGINT
 
 
-class ShowsAnything(AutocompleteMixin):
-    """An autocomplete field that can show any value again: Django's looks up even `abc`."""
+class NumericOptions(AutocompleteMixin):
+    """A field that only looks up numbers: Django's looks up even `abc`, and fails."""
 
     def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
         return super().optgroups(name, [text for text in value if is_number(text)], attr)
 
 
-class NumberSelect(ShowsAnything, AutocompleteSelect):
+class NumberSelect(NumericOptions, AutocompleteSelect):
     pass
 
 
-class NumberSelectMultiple(ShowsAnything, AutocompleteSelectMultiple):
+class NumberSelectMultiple(NumericOptions, AutocompleteSelectMultiple):
     pass
 
 
 class NumbersField(ModelMultipleChoiceField):
-    """Rows chosen by number, of which Django's field looks up even those beyond 64 bits."""
+    """Rows chosen by number: Django's field looks up even a number beyond 64 bits, and fails."""
 
     def clean(self, value: Any) -> Any:
         for text in value or ():
@@ -121,9 +107,9 @@ class NumbersField(ModelMultipleChoiceField):
 class WalletAdmin(admin.ModelAdmin):
     """Pages that open over a million rows and show every refusal as a message.
 
-    `id_fields` are the columns that a number in the search box is looked up in, `text_field` the
-    one that any other text is compared with. The lists are
-    sorted by columns that have an index: name no other in `sortable_by`.
+    The search box looks up a number in the columns `id_fields`, and compares any other text with
+    the column `text_field`. Lists are sorted by columns that have an index: name no other column
+    in `sortable_by`.
     """
 
     paginator = BoundedPaginator
@@ -139,6 +125,8 @@ class WalletAdmin(admin.ModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         term = search_term.strip()
+        if len(term) > LONGEST_SEARCH:
+            return queryset.none(), False
         if not self.id_fields or not term:
             return super().get_search_results(request, queryset, search_term)
         if not is_number(term):
@@ -154,27 +142,33 @@ class WalletAdmin(admin.ModelAdmin):
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        again = request.path if object_id else self.filled_form(request)
-        view = super().changeform_view
-        return self._answer(request, again, lambda: view(request, object_id, *args, **kwargs))
+        return self.run_view(
+            request,
+            lambda: self.save_or_show(request, object_id, *args, **kwargs),
+            refused=request.path if object_id else self.filled_form(request),
+        )
 
-    def filled_form(self, request: HttpRequest, **changes: str) -> str:
-        """The address of an add page with what was typed and `changes` to it.
+    def save_or_show(
+        self, request: HttpRequest, object_id: str | None, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Django's page that adds or edits a row; a POST runs in one transaction."""
+        return super().changeform_view(request, object_id, *args, **kwargs)
 
-        The page fills its form from the query.
-        """
+    def filled_form(self, request: HttpRequest) -> str:
+        """The address of the add page that fills its form with what was typed."""
         names = flatten_fieldsets(self.get_fieldsets(request))
         typed = {name: request.POST.get(name, "") for name in names if "password" not in name}
-        return f"{request.path}?{urlencode({**typed, **changes})}"
+        return f"{request.path}?{urlencode(typed)}"
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         view = super().delete_view
-        return self._answer(request, request.path, lambda: view(request, *args, **kwargs))
+        return self.run_view(request, lambda: view(request, *args, **kwargs), refused=request.path)
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         view = super().changelist_view
-        again = request.get_full_path()
-        return self._answer(request, again, lambda: view(request, *args, **kwargs))
+        return self.run_view(
+            request, lambda: view(request, *args, **kwargs), refused=request.get_full_path()
+        )
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
@@ -186,8 +180,8 @@ class WalletAdmin(admin.ModelAdmin):
         return super().response_action(request, queryset, *args, **kwargs)
 
     def _fault_of_selection(self, request: HttpRequest, listed: QuerySet[Any]) -> str:
-        """Say why an action cannot be on the selected ones of the listed rows; "" when it can."""
-        # Read as Django's form of the actions reads it, or it might act on what was not looked at.
+        """Say why an action cannot run on the selected rows of the list; "" when it can."""
+        # Read as Django's form of the actions reads it, or the action might be on other rows.
         across = ActionForm.base_fields["select_across"]
         if across.clean(request.POST.get("select_across")):
             rows = listed[: MOST_AT_ONCE + 1].count()
@@ -197,63 +191,27 @@ class WalletAdmin(admin.ModelAdmin):
         selected = set(request.POST.getlist(ACTION_CHECKBOX_NAME))
         numbers = {int(text) for text in selected if is_number(text)}
         # A row may have left the list since the page was opened, by a filter that it no longer
-        # meets. Who selected it would take an action on the others for one on all.
+        # meets. An action on the others alone would look like one on all that were selected.
         if len(numbers) < len(selected) or listed.filter(pk__in=numbers).count() < len(numbers):
             return "Not all of what was selected is in the list: select again."
         return ""
 
-    def get_object(self, request: HttpRequest, *args: Any) -> Any:
-        row = super().get_object(request, *args)
-        # Not on the page that deletes, where the ledger locks the transfers before the account.
-        page = request.resolver_match.url_name or "" if request.resolver_match else ""
-        edits = request.method == "POST" and page.endswith("_change")
-        if row is not None and edits and self.has_change_permission(request, row):
-            row.state_before = trail.state_of(trail.locked_row(row))
-        return row
-
-    def reason_of(self, request: HttpRequest) -> str:
-        """The reason that the form gives for what it does; "" where it asks for none."""
-        return ""
-
-    def require_confirmed(self, request: HttpRequest, rows: Sequence[Any]) -> None:
-        """Raise a ValidationError when locked rows are not those whose deletion was confirmed."""
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        trail.created(acting_user(request), obj, reason=self.reason_of(request))
-        return super().log_addition(request, obj, message)
-
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        trail.changed(acting_user(request), obj, obj.state_before, reason=self.reason_of(request))
-        return super().log_change(request, obj, message)
-
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        rows = trail.locked_to_delete(queryset)
-        self.require_confirmed(request, rows)
-        trail.deleted(acting_user(request), rows, reason=self.reason_of(request))
-        return super().log_deletions(request, queryset)
-
-    def _answer(
-        self, request: HttpRequest, again: str, view: Callable[[], HttpResponse]
+    def run_view(
+        self, request: HttpRequest, view: Callable[[], HttpResponse], *, refused: str
     ) -> HttpResponse:
-        """Run a view of Django's; when it is refused, say why on the page at `again`."""
+        """Run a view of Django's; show a refusal as a message on the page at `refused`."""
         try:
             return retried(view)() if request.method == "POST" else view()
-        except Refusal as refusal:
-            message = refusal.detail
-        except ValidationError as error:
-            message = error.messages[0]
+        except ValidationError as refusal:
+            message = refusal.messages[0]
         except IntegrityError:
             message = Conflict.default_detail
-        except DataError:
-            # What cannot be stored, such as a NUL, cannot be looked up either. It may stand in
-            # the query, so the page is opened without one.
-            message, again = Unstorable.default_detail, request.path
         messages.error(request, message)
-        return HttpResponseRedirect(again)
+        return HttpResponseRedirect(refused)
 
 
 class ReadOnlyAdmin(WalletAdmin):
-    """Pages of rows that the server writes and nobody edits."""
+    """Read-only pages of rows that only the server writes."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,16 +1,66 @@
-"""The records in the admin, where everybody reads them and nobody edits them."""
+"""Admin pages that record what staff changes, and the page of the records."""
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 
-from almaFintech.admin import ReadOnlyAdmin
+from almaFintech.admin import ReadOnlyAdmin, WalletAdmin
 from almaFintech.api.people import acting_user
 from almaFintech.db.transactions import retried
 from audit import trail
 from audit.models import Record
+
+
+class AuditedAdmin(WalletAdmin):
+    """Pages that record every change, in the transaction that makes it."""
+
+    def reason_of(self, request: HttpRequest) -> str:
+        """The reason that the form gives for the change; "" where it asks for none."""
+        return ""
+
+    def locked_row(self, row: Any) -> Any:
+        """The row as it is now, locked until the transaction ends."""
+        return trail.locked_row(row)
+
+    def require_confirmed(self, request: HttpRequest, rows: Sequence[Any]) -> None:
+        """Raise ValidationError if the deletion of these locked rows was not confirmed."""
+
+    def save_or_show(
+        self, request: HttpRequest, object_id: str | None, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        with self.recorded_change(request, object_id):
+            return super().save_or_show(request, object_id, *args, **kwargs)
+
+    @contextmanager
+    def recorded_change(self, request: HttpRequest, object_id: str | None) -> Iterator[None]:
+        """Record what the block changes in the row that is edited by a POST, if it is one."""
+        row = None
+        if request.method == "POST" and object_id is not None:
+            row = self.get_object(request, unquote(object_id))
+        if row is None or not self.has_change_permission(request, row):
+            # An addition, or a page that Django refuses.
+            yield
+            return
+        user, reason = acting_user(request), self.reason_of(request)
+        with trail.changing(user, self.locked_row(row), reason=reason):
+            yield
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        trail.created(acting_user(request), obj, reason=self.reason_of(request))
+        return super().log_addition(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        # Django calls this just before it deletes: one row, or the selected ones.
+        rows = trail.locked_to_delete(queryset)
+        self.require_confirmed(request, rows)
+        trail.deleted(acting_user(request), rows, reason=self.reason_of(request))
+        return super().log_deletions(request, queryset)
 
 
 @admin.register(Record)
@@ -38,17 +88,14 @@ class RecordAdmin(ReadOnlyAdmin):
 
 
 def own_password(request: HttpRequest) -> HttpResponse:
-    """Django's page on which staff change their own password, with a record of it."""
+    """Django's page on which staff change their own password, with a record of the change."""
+    if request.method == "POST":
+        return change_own_password(request)
+    return admin.site.password_change(request)
 
-    def page() -> HttpResponse:
+
+@retried
+def change_own_password(request: HttpRequest) -> HttpResponse:
+    user = acting_user(request)
+    with trail.changing(user, trail.locked_row(user)):
         return admin.site.password_change(request)
-
-    if request.method != "POST":
-        return page()
-
-    def change() -> HttpResponse:
-        user = acting_user(request)
-        with trail.changing(user, trail.locked_row(user)):
-            return page()
-
-    return retried(change)()

