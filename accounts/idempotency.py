@@ -15,6 +15,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError
 from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import mixins, status
 from rest_framework.fields import empty
 from rest_framework.request import Request
@@ -22,6 +23,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer, ValidationError
 
 from accounts.models import IdempotencyKey
+from almaFintech.api.openapi import operation
 from almaFintech.api.people import acting_user
 from almaFintech.db.failures import is_lock_timeout
 from almaFintech.db.transactions import retried
@@ -49,6 +51,27 @@ class KeyInFlight(Refusal):
     default_code = "idempotency_key_in_flight"
     default_detail = f"A request with this {HEADER} is still being processed: repeat it later"
     status_code = status.HTTP_409_CONFLICT
+
+
+documented = operation(
+    parameters=[
+        OpenApiParameter(
+            HEADER,
+            {"type": "string", "pattern": f"^{KEY}$"},
+            OpenApiParameter.HEADER,
+            description="A new name for each request. A request that is repeated with its name is "
+            "carried out once, and gets the same response each time. For example `rent-2026-05`.",
+        )
+    ],
+    headers={
+        REPLAYED: {
+            "description": "Present when this is the response to an earlier request with the key.",
+            "schema": {"type": "string", "enum": ["true"]},
+            "example": "true",
+        }
+    },
+    errors=(MalformedKey, KeyReused, KeyInFlight),
+)
 
 
 class KeyTaken(Exception):
@@ -175,6 +198,7 @@ class CreatedOnce(mixins.CreateModelMixin):
 
     basename: str
 
+    @documented
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         view: Any = self
         return once(request, view.get_serializer(data=request.data), super().create)

@@ -11,12 +11,13 @@ from drf_spectacular.utils import (
     extend_schema_view,
 )
 from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
 
 from accounts import rules
 from accounts.etags import IfMatchMalformed, PreconditionFailed
 from accounts.fields import WholeNumberField
-from accounts.idempotency import KeyInFlight, KeyReused, MalformedKey
 from accounts.models import Account, Entry
+from accounts.permissions import ForeignOrigin, TransferPermissions
 from accounts.serializers import (
     AccountSerializer,
     BatchMalformed,
@@ -85,9 +86,9 @@ RULES_OF_TRANSFERS = (
     rules.CurrencyMismatch,
     rules.InsufficientFunds,
     rules.BalanceOverflow,
+    rules.AccountAhead,
 )
-RULES_OF_KEYS = (MalformedKey, KeyReused, KeyInFlight)
-RULES_OF_EDITS = (rules.CurrencyFixed, IfMatchMalformed, PreconditionFailed)
+RULES_OF_EDITS = (rules.CurrencyFixed, rules.AccountAhead, IfMatchMalformed, PreconditionFailed)
 
 
 class AccountAtSerializer(AccountSerializer):
@@ -206,39 +207,43 @@ extend_schema_serializer(
 
 document_accounts = extend_schema_view(
     list=operation(
+        summary="List accounts",
         description="The accounts that this user may see: for staff all, else those in the "
-        "user's profile. By id unless `ordering` says otherwise."
+        "user's profile. By id unless `ordering` says otherwise.",
     ),
     create=operation(
+        summary="Open an account",
         description="Open an account, with money if `balance` says so. With an `Idempotency-Key` "
         "the request may be repeated: one account is opened.",
-        idempotent=True,
-        refusals=RULES_OF_KEYS,
         headers=VERSION,
     ),
     update=operation(
+        summary="Edit an account",
         description="Edit an account. `balance` becomes what is sent, and stays if it is left "
         "out; `currency` is fixed once the account has transfers. With `If-Match` the edit is "
         "refused if anything has happened on the account since it was read.",
-        refusals=RULES_OF_EDITS,
+        errors=RULES_OF_EDITS,
         parameters=[IF_MATCH],
         headers=VERSION,
     ),
     partial_update=operation(
+        summary="Edit some fields of an account",
         description="Edit those fields of an account that are sent. With `If-Match` the edit is "
         "refused if anything has happened on the account since it was read.",
-        refusals=RULES_OF_EDITS,
+        errors=RULES_OF_EDITS,
         parameters=[IF_MATCH],
         headers=VERSION,
     ),
     destroy=operation(
+        summary="Close an account",
         description="Close an account. Its transfers and entries stay, and staff can still read "
         "its statement. With `If-Match` this is refused if anything has happened on the account "
         "since it was read.",
-        refusals=[IfMatchMalformed, PreconditionFailed],
+        errors=[ledger.AccountAhead, IfMatchMalformed, PreconditionFailed],
         parameters=[IF_MATCH],
     ),
     retrieve=operation(
+        summary="Get an account",
         headers=VERSION,
         responses=AccountAtSerializer,
     ),
@@ -265,24 +270,24 @@ document_accounts = extend_schema_view(
 
 document_transfers = extend_schema_view(
     list=operation(
+        summary="List transfers",
         description="The transfers that this user may see, newest first: for staff all, else "
         "those from or to an account in the user's profile. With `ordering=date` the list is "
         "oldest first, and ends before the first transfer that may still be joined by an earlier "
-        "one: read its last page again to go on."
+        "one: read its last page again to go on.",
     ),
-    retrieve=operation(description="One transfer."),
+    retrieve=operation(summary="Get a transfer", description="One transfer."),
     create=operation(
+        summary="Send money",
         description="Send `balance` micro units from `origin` to `destination`, two accounts of "
         "one currency. With an `Idempotency-Key` the request may be repeated: the money moves "
         "once.",
-        idempotent=True,
-        refusals=(*RULES_OF_TRANSFERS, *RULES_OF_KEYS),
+        errors=(*RULES_OF_TRANSFERS, ForeignOrigin),
     ),
     batch=operation(
         "createTransferBatch",
         "Send up to 1000 transfers, all or none",
-        idempotent=True,
-        refusals=(*RULES_OF_TRANSFERS, *RULES_OF_KEYS, BatchMalformed),
+        errors=(*RULES_OF_TRANSFERS, ForeignOrigin, BatchMalformed),
         request=BatchSerializer,
         responses={201: TransferSerializer(many=True)},
         examples=[
@@ -292,13 +297,15 @@ document_transfers = extend_schema_view(
     ),
     destroy=operation(
         "cancelTransfer",
-        "Give a transfer back",
+        "Cancel a transfer",
         description="Give the money of a transfer back. The transfer stays, marked as cancelled.",
-        refusals=(
+        errors=(
             rules.AlreadyCancelled,
             rules.AccountMissing,
             rules.InsufficientFunds,
             rules.BalanceOverflow,
+            rules.AccountAhead,
+            PermissionDenied(TransferPermissions.message),
         ),
     ),
 )

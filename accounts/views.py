@@ -17,7 +17,7 @@ from rest_framework.serializers import BaseSerializer, ValidationError
 from accounts import ledger
 from accounts.etags import require_match, version_of
 from accounts.fields import WholeNumberField
-from accounts.idempotency import CreatedOnce, once
+from accounts.idempotency import CreatedOnce, documented, once
 from accounts.limits import revealing_little
 from accounts.models import Account, AccountQuerySet, Entry, Transfer
 from accounts.permissions import (
@@ -215,7 +215,8 @@ class TransferViewSet(
         instance.delete(by=user)
         trail.cancelled(user, [instance])
 
-    @action(methods=["post"], detail=False)
+    @documented
+    @action(methods=["post"], detail=False, pagination_class=None)
     def batch(self, request: Request) -> Response:
         """Book up to 1000 transfers in the order given, all or none.
 

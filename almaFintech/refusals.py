@@ -1,6 +1,6 @@
 """The one family of errors: every floor may raise them, and `api/errors.py` answers them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from django.conf import settings
@@ -32,6 +32,14 @@ class WalletError(Exception):
         self.detail = detail or self.default_detail
         self.details = details or {}
         super().__init__(self.detail)
+
+    @classmethod
+    def kinds(cls) -> Iterator[type[Self]]:
+        """Yield the subclasses that have a code."""
+        for kind in cls.__subclasses__():
+            if hasattr(kind, "default_code"):
+                yield kind
+            yield from kind.kinds()
 
     def body(self) -> dict[str, Any]:
         return {**self.details, "detail": self.detail, "code": self.default_code}

@@ -321,7 +321,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "almaFintech.api.openapi.add_shared_components",
+        "almaFintech.api.openapi.add_error_schemas",
     ],
     # Everything that the pages of the documentation load comes from this server.
     "SWAGGER_UI_DIST": "SIDECAR",

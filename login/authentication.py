@@ -9,16 +9,20 @@ from typing import Any
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
+from login.errors import OF_ACCESS, TokenExpired
+
 
 class Authentication(JWTAuthentication):
     """Bearer tokens; the scheme may be written in any case (RFC 9110, section 11.1)."""
+
+    # What a request without a good token is refused with.
+    errors = OF_ACCESS
 
     def get_raw_token(self, header: bytes) -> bytes | None:
         scheme, *rest = header.split() or [b""]
         return super().get_raw_token(b" ".join([scheme.title(), *rest]))
 
     def get_validated_token(self, raw_token: bytes) -> Any:
-        from login.sessions import TokenExpired
         from login.tokens import AccessToken
 
         try:

@@ -11,16 +11,10 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from accounts.schema import RULES_OF_KEYS
 from accounts.serializers import AccountSerializer
-from almaFintech.api.openapi import (
-    LOGIN_FAILED,
-    THROTTLED,
-    TOKEN_REFUSED,
-    TOO_MANY_FAILED,
-    TOO_MANY_LOGINS,
-    operation,
-)
+from almaFintech.api.openapi import operation
+from login.errors import OF_TOKENS, LoginFailed
+from login.limits import TooManyFailedLogins, TooManyLogins
 from login.serializers import (
     AccountIdSerializer,
     OwnNamesSerializer,
@@ -30,6 +24,7 @@ from login.serializers import (
 )
 from login.staff import LastStaff
 
+TOO_MANY = (TooManyFailedLogins(30), TooManyLogins(30))
 TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"  # noqa: S105  # signs nothing
 USER = {
     "id": 2,
@@ -110,7 +105,7 @@ class Login(OpenApiViewExtension):
                 "login",
                 "Log in",
                 description="An access and a refresh token for a username and password.",
-                answers={401: LOGIN_FAILED, 429: TOO_MANY_FAILED | TOO_MANY_LOGINS},
+                errors=(LoginFailed, *TOO_MANY),
                 request=CredentialsSerializer,
                 responses=TokenPairSerializer,
                 examples=[
@@ -139,7 +134,7 @@ class Refresh(OpenApiViewExtension):
                 "refreshToken",
                 "Get a new access token",
                 description="A new access token for a refresh token.",
-                answers={401: TOKEN_REFUSED, 429: TOO_MANY_FAILED},
+                errors=(*OF_TOKENS, TooManyFailedLogins(30)),
                 request=RefreshTokenSerializer,
                 responses=RefreshedSerializer,
                 examples=[
@@ -169,7 +164,7 @@ class Logout(OpenApiViewExtension):
                 "Log out",
                 description="End the session of a refresh token: all tokens that were made from "
                 "the same login, the access tokens included.",
-                answers={401: TOKEN_REFUSED},
+                errors=OF_TOKENS,
                 request=RefreshTokenSerializer,
                 responses=LoggedOutSerializer,
                 examples=[
@@ -226,7 +221,7 @@ class OwnPassword(OpenApiViewExtension):
                 tags=["login"],
                 description="All your tokens end, and the answer brings new ones. Wrong old "
                 "passwords are limited like failed logins.",
-                answers={429: TOO_MANY_FAILED | TOO_MANY_LOGINS | THROTTLED},
+                errors=TOO_MANY,
                 request=OwnPasswordSerializer,
                 responses={200: TokenPairSerializer},
                 examples=[
@@ -287,47 +282,56 @@ class UserEditSerializer(UserSerializer):
 
 
 document_users = extend_schema_view(
-    list=operation(description="All users, by id unless `ordering` says otherwise."),
+    list=operation(
+        summary="List users", description="All users, by id unless `ordering` says otherwise."
+    ),
     create=operation(
+        summary="Create a user",
         description="Create a user, who gets an empty profile. With an `Idempotency-Key` the "
         "request may be repeated. Requests that differ in the password alone are the same request "
         "to the key, because no quick hash of a password is stored.",
-        idempotent=True,
-        refusals=RULES_OF_KEYS,
     ),
-    retrieve=operation(description="One user; the password never comes back."),
+    retrieve=operation(
+        summary="Get a user", description="One user; the password never comes back."
+    ),
     update=operation(
+        summary="Edit a user",
         description="Edit a user. What is left out keeps its value, the password too, but the "
         "`username` must be there. A new password ends the tokens of the user.",
         request=UserEditSerializer,
         responses=UserSerializer,
-        refusals=[LastStaff],
+        errors=[LastStaff],
     ),
     partial_update=operation(
+        summary="Edit some fields of a user",
         description="Edit those fields of a user that are sent. A new password ends the tokens "
         "of the user.",
-        refusals=[LastStaff],
+        errors=[LastStaff],
     ),
     destroy=operation(
+        summary="Delete a user",
         description="Delete a user, with the profile and the tokens. The accounts stay, and so "
         "does the number of the user where it stands in transfers and entries.",
-        refusals=[LastStaff],
+        errors=[LastStaff],
     ),
 )
 
 document_profiles = extend_schema_view(
     list=operation(
+        summary="List profiles",
         description="The profile of every user, by the id of the user.",
         responses=ProfileSerializer(many=True),
     ),
-    retrieve=operation(description="The profile of one user."),
+    retrieve=operation(summary="Get a profile", description="The profile of one user."),
     update=operation(
+        summary="Edit a profile",
         description="Edit the profile of a user. What is left out keeps its value; `accounts` "
-        "replaces the whole list."
+        "replaces the whole list.",
     ),
     partial_update=operation(
+        summary="Edit some fields of a profile",
         description="Edit those fields of a profile that are sent; `accounts` replaces the whole "
-        "list."
+        "list.",
     ),
     add_account=operation(
         "addProfileAccount", "Give access to an account", responses=ProfileSerializer

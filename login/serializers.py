@@ -26,9 +26,10 @@ from accounts.models import Account
 from accounts.serializers import WholeNumberField
 from almaFintech.db.transactions import retried
 from login import staff
+from login.errors import TokenExpired, UserNotFound
 from login.limits import REFRESH, Attempt
 from login.models import Profile
-from login.sessions import TokenExpired, user_of
+from login.sessions import user_of
 from login.tokens import AccessToken, RefreshToken
 
 
@@ -248,7 +249,7 @@ class RefreshSerializer(TokenRefreshSerializer):
         except User.DoesNotExist as error:
             # Deleted since it was looked up.
             attempt.failed()
-            raise AuthenticationFailed("User not found", code="user_not_found") from error
+            raise UserNotFound from error
         attempt.succeeded(user)
         return {**data, "expires_in": seconds_of_access()}
 

@@ -4,21 +4,12 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import BooleanField, Exists, Value
-from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
+from login.errors import PasswordChanged, SessionEnded, UserInactive, UserNotFound
 from login.models import EndedSession
 from login.tokens import SID
-
-
-class TokenExpired(InvalidToken):
-    default_detail = "The token has expired."  # type: ignore[assignment]
-    default_code = "token_expired"
-
-
-class SessionEnded(InvalidToken):
-    default_detail = "The session of the token has ended."  # type: ignore[assignment]
 
 
 def user_of(token: Any) -> User:
@@ -36,11 +27,11 @@ def user_of(token: Any) -> User:
         .first()
     )
     if user is None:
-        raise AuthenticationFailed("User not found", code="user_not_found")
+        raise UserNotFound
     if not user.is_active:
-        raise AuthenticationFailed("User is inactive", code="user_inactive")
+        raise UserInactive
     if token.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
-        raise AuthenticationFailed("The user's password has been changed.", code="password_changed")
+        raise PasswordChanged
     if user.session_ended:
-        raise SessionEnded()
+        raise SessionEnded
     return user

@@ -1,165 +1,45 @@
-"""The OpenAPI document of the API, as far as it can be told from the kind of a view.
+"""The OpenAPI document of the API, derived from the views.
 
-What only an operation knows of itself stands in `accounts.schema` and `login.schema`: names,
-examples, and what it refuses. Everything else is derived here, so that a new view is described
-without a word: its errors from its permissions, its parameters and its body, its headers from
-what it answers, its name from its path.
+An operation's errors come from its permissions, parameters and body, from the classes of the
+errors themselves, and from `@operation`, where a view states the errors that its rules raise.
+Each example of an error is what the handler of errors answers.
 """
 
+import json
 import re
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
+from django.contrib.auth import get_user_model
 from django.db.models import Model
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework import serializers
-from rest_framework.permissions import SAFE_METHODS, AllowAny, IsAuthenticated
+from drf_spectacular.plumbing import ResolvedComponent, get_doc
+from drf_spectacular.utils import extend_schema
+from rest_framework import exceptions, serializers
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from almaFintech.api.queries import PageQuery, Query, QueryMixin
-from almaFintech.refusals import RETRY_AFTER_SECONDS, Refusal
+from almaFintech import refusals
+from almaFintech.api.errors import exception_handler
+from almaFintech.api.parsers import TOO_DEEP
+from almaFintech.api.queries import UNKNOWN, PageQuery, Query, QueryMixin
+
+V = TypeVar("V", bound=Callable[..., Any])
+# An error, or the class of one that needs no arguments.
+Error = Exception | type[Exception]
 
 JSON = "application/json"
 MAX_INT64 = 2**63 - 1
+WHOLE_NUMBER = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_INT64}
 
 # Text without NUL, which no database takes; and text that is not blank, either.
 TEXT = r"^[^\x00]*$"
 NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
-
-# The answers that need no word from an operation, by status: a name for the component, what it
-# means, and the `detail` of each `code`.
-ANSWERS: dict[int, tuple[str, str, dict[str, str]]] = {
-    401: (
-        "Unauthorized",
-        "There is no token, or it is not valid (any more).",
-        {
-            "not_authenticated": "Authentication credentials were not provided.",
-            "bad_authorization_header": "Authorization header must contain two "
-            "space-delimited values",
-            "token_expired": "The token has expired.",
-            "token_not_valid": "Given token not valid for any token type",
-            "user_not_found": "User not found",
-            "user_inactive": "User is inactive",
-            "password_changed": "The user's password has been changed.",
-        },
-    ),
-    403: (
-        "Forbidden",
-        "This user may not do this.",
-        {"permission_denied": "You do not have permission to perform this action."},
-    ),
-    404: (
-        "NotFound",
-        "There is no such thing, or this user may not see it.",
-        {"not_found": "Not found."},
-    ),
-    406: (
-        "NotAcceptable",
-        "None of the media types in `Accept` can be answered.",
-        {"not_acceptable": "Could not satisfy the request Accept header."},
-    ),
-    408: (
-        "RequestTimeout",
-        "The body did not arrive in time.",
-        {"request_timeout": "The body of the request did not arrive in time."},
-    ),
-    411: (
-        "LengthRequired",
-        "The request does not tell the length of its body.",
-        {
-            "length_required": "The request must tell the length of its body: Content-Length is "
-            "missing."
-        },
-    ),
-    413: (
-        "ContentTooLarge",
-        "The body is larger than this server reads.",
-        {"body_too_large": "The body may have at most 2097152 bytes."},
-    ),
-    415: (
-        "UnsupportedMediaType",
-        "The body is of another media type or charset.",
-        {"unsupported_media_type": 'Unsupported media type "text/plain" in request.'},
-    ),
-    429: (
-        "TooManyRequests",
-        "Too many requests; `Retry-After` tells when the next one may come.",
-        {"throttled": "Request was throttled. Expected available in 30 seconds."},
-    ),
-    500: (
-        "ServerError",
-        "Internal server error. Nothing has changed.",
-        {"server_error": "Internal server error."},
-    ),
-    503: (
-        "Unavailable",
-        "The database is not available, or the server is busy; `Retry-After` says when to try "
-        "again.",
-        {
-            "database_unavailable": "The database is not available. Try again later.",
-            "busy": "The server is busy. Try again later.",
-            "account_ahead": "The last entry of the account is dated in the future",
-        },
-    ),
-}
-CONFLICT = {"conflict": "Another request changed the same data at the same time."}
-MALFORMED = {"parse_error": "JSON parse error - Expecting value: line 1 column 1 (char 0)"}
-INVALID = {"invalid": "A value cannot be stored in the database."}
-# Such as with more parameters than the server reads.
-BAD_REQUEST = {"bad_request": "The request is malformed."}
-NOT_A_BODY = {"non_field_errors": ["Invalid data. Expected a dictionary, but got list."]}
-NOT_A_PARAMETER = {"acount": ["Unknown parameter."]}
-TOO_MANY_FAILED = {"too_many_failed_logins": "Too many failed logins. Try again in 30 seconds."}
-TOO_MANY_LOGINS = {"too_many_logins": "Too many logins. Try again in 30 seconds."}
-THROTTLED = ANSWERS[429][2]
-LOGIN_FAILED = {"no_active_account": "No active account found with the given credentials"}
-TOKEN_REFUSED = {
-    code: ANSWERS[401][2][code]
-    for code in (
-        *("token_expired", "token_not_valid"),
-        *("user_not_found", "user_inactive", "password_changed"),
-    )
-}
-# Answered to methods and paths that this document does not have.
-ELSEWHERE = {"method_not_allowed": 'Method "TRACE" not allowed.'}
-
-RETRY_AFTER = {
-    "description": "Seconds to wait before the next attempt.",
-    "required": True,
-    "schema": {"type": "integer", "minimum": 0},
-    "example": RETRY_AFTER_SECONDS,
-}
-WWW_AUTHENTICATE = {
-    "description": "How to authenticate (RFC 9110).",
-    "required": True,
-    "schema": {"type": "string"},
-    "example": 'Bearer realm="api"',
-}
-REPLAYED = {
-    "description": "Present when the answer is that of an earlier request with this key.",
-    "schema": {"type": "string", "enum": ["true"]},
-    "example": "true",
-}
-LOCATION = {
-    "description": "The path of what was created.",
-    "required": True,
-    "schema": {"type": "string", "format": "uri-reference"},
-    "example": "/api/accounts/1/",
-}
-HEADERS = {
-    401: {"WWW-Authenticate": WWW_AUTHENTICATE},
-    429: {"Retry-After": RETRY_AFTER},
-    503: {"Retry-After": RETRY_AFTER},
-}
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
-    OpenApiParameter.HEADER,
-    description="A name for this request, new for each. With it the request may be repeated: it "
-    "is carried out once, and answered alike each time. For example `rent-2026-05`.",
-)
 
 VERBS = {
     "list": "list",
@@ -169,101 +49,171 @@ VERBS = {
     "partial_update": "patch",
     "destroy": "delete",
 }
-METHODS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+# The responses to errors: the component that many operations share, and a description.
+RESPONSES = {
+    400: ("", "The request is invalid, or a rule refuses it. Nothing has changed."),
+    401: ("Unauthorized", "The token is missing, or not valid any more."),
+    403: ("Forbidden", "This user may not do this."),
+    404: ("NotFound", "It does not exist, or this user may not see it."),
+    406: ("NotAcceptable", "No response has a media type that `Accept` asks for."),
+    408: ("RequestTimeout", "The body did not arrive in time."),
+    409: ("", "Something else happened meanwhile. Nothing has changed."),
+    411: ("LengthRequired", "The request does not state the length of its body."),
+    412: ("", "It has changed since it was read. Nothing has changed now."),
+    413: ("ContentTooLarge", "The body is larger than this server reads."),
+    415: ("UnsupportedMediaType", "The body has an unsupported media type or charset."),
+    422: ("", "The key belongs to another request. Nothing has changed."),
+    429: ("TooManyRequests", "Too many requests: try again after `Retry-After` seconds."),
+    500: ("ServerError", "Internal server error. Nothing has changed."),
+    503: (
+        "Unavailable",
+        "The database is unavailable, or the server is busy: try again after `Retry-After` "
+        "seconds.",
+    ),
+}
+# How each header is described, and how its value is read.
+ERROR_HEADERS: Mapping[str, tuple[dict[str, Any], Callable[[str], Any]]] = {
+    "Retry-After": (
+        {
+            "description": "Seconds to wait before the next attempt.",
+            "schema": {"type": "integer", "minimum": 0},
+        },
+        int,
+    ),
+    "WWW-Authenticate": (
+        {"description": "How to authenticate (RFC 9110).", "schema": {"type": "string"}},
+        str,
+    ),
+}
+ALWAYS: tuple[Error, ...] = (
+    exceptions.NotAcceptable,
+    refusals.ServerError,
+    refusals.DatabaseUnavailable,
+    refusals.Busy,
+)
+OF_BODIES: tuple[Error, ...] = (
+    exceptions.ParseError(TOO_DEEP),
+    refusals.Unstorable,
+    exceptions.ValidationError(
+        {
+            "non_field_errors": [
+                serializers.Serializer.default_error_messages["invalid"].format(datatype="list")
+            ]
+        }
+    ),
+    refusals.RequestTimeout,
+    refusals.LengthRequired,
+    refusals.BodyTooLarge,
+    exceptions.UnsupportedMediaType("text/plain"),
+)
+# BadRequest: such as with more parameters than the server reads.
+OF_QUERIES: tuple[Error, ...] = (
+    refusals.BadRequest,
+    exceptions.ValidationError({"acount": [UNKNOWN]}),
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `@operation` states of a method of a view."""
+
+    summary: str = ""
+    description: str = ""
+    errors: tuple[Error, ...] = ()
+    headers: Mapping[str, Any] = field(default_factory=dict)
 
 
 def operation(
     name: str | None = None,
-    summary: str | None = None,
+    summary: str = "",
     *,
-    refusals: Iterable[type[Refusal]] = (),
-    answers: dict[int, dict[str, str]] | None = None,
-    headers: dict[str, Any] | None = None,
-    idempotent: bool = False,
+    description: str = "",
+    errors: Iterable[Error] = (),
+    headers: Mapping[str, Any] | None = None,
     **options: Any,
-) -> Any:
-    """What an operation tells of itself beside what `Schema` derives: a decorator for its method.
+) -> Callable[[V], V]:
+    """Describe a method of a view, beside what `Schema` derives.
 
-    name: its operation id, unless the derived one will do. refusals: what the rules behind it
-    may refuse. answers: the errors of its own, by status and code. headers: what comes with its
-    success. idempotent: whether it takes an Idempotency-Key. `options` are those of
-    `extend_schema`.
+    name: the operation id, for a method that is not one of a ModelViewSet.
+    summary, description: by default the first paragraph of the method's docstring, and the rest.
+    errors: what the rules behind the method raise.
+    headers: the headers of its success.
+    `options` are those of `extend_schema`. Decorators of one method add up.
     """
-    facts = {
-        "x-refusals": tuple(refusals),
-        "x-answers": answers or {},
-        "x-headers": headers or {},
-        "x-idempotent": idempotent,
-    }
-    if idempotent:
-        options["parameters"] = [IDEMPOTENCY_KEY, *options.get("parameters", [])]
-    return extend_schema(operation_id=name, summary=summary, extensions=facts, **options)
+
+    def decorate(method: V) -> V:
+        earlier = facts_of(method)
+        described: Any = extend_schema(operation_id=name, **options)(method)
+        described.facts = Facts(
+            summary=summary or earlier.summary,
+            description=description or earlier.description,
+            errors=(*earlier.errors, *errors),
+            headers={**earlier.headers, **(headers or {})},
+        )
+        return described
+
+    return decorate
+
+
+def facts_of(method: Any) -> Facts:
+    return getattr(method, "facts", Facts())
 
 
 class Schema(AutoSchema):
+    view: Any
+
     def get_operation(self, *args: Any) -> dict[str, Any] | None:
         operation = super().get_operation(*args)
         if operation is None:
             return None
-        refusals = operation.pop("x-refusals", ())
-        own_answers = operation.pop("x-answers", {})
-        idempotent = operation.pop("x-idempotent", False)
-        paged = issubclass(self._query_class(), PageQuery)
-        if self._edits_by_post():
-            text = operation["description"]
-            operation["description"] = f"As PUT does: {text[0].lower()}{text[1:]}"
-        view: Any = self.view
-        for parameter in operation.get("parameters", ()):
+        facts = facts_of(self._method())
+        parameters = operation.setdefault("parameters", [])
+        for parameter in parameters:
             if parameter["in"] == "path":
                 # All are ids, of what the path is about unless they say otherwise.
-                noun = parameter["name"].removesuffix("id").rstrip("_") or view.basename
+                noun = parameter["name"].removesuffix("id").rstrip("_") or self.view.basename
                 parameter["description"] = f"The id of the {noun}."
                 parameter["schema"] = {**WHOLE_NUMBER, "minimum": 1}
                 parameter["example"] = 1
-        headers = dict(operation.pop("x-headers", {}))
-        headers |= {"Link": self._link()} if paged else {}
-        headers |= {"Idempotent-Replayed": REPLAYED} if idempotent else {}
-        headers |= {"Location": LOCATION} if getattr(view, "action", None) == "create" else {}
+        headers = {**self._headers(), **facts.headers}
         for status, success in operation["responses"].items():
             success["description"] = success["description"] or HTTPStatus(int(status)).phrase
             if headers:
                 success["headers"] = headers
-        operation["responses"] |= self._errors(operation, refusals)
-        operation["responses"] |= {
-            str(status): answer(status, codes) for status, codes in own_answers.items()
-        }
+        operation["responses"] |= self._errors(operation, facts.errors)
         operation["responses"] = dict(sorted(operation["responses"].items()))
+        if not parameters:
+            del operation["parameters"]
         return operation
 
+    def _method(self) -> Any:
+        return getattr(self.view, getattr(self.view, "action", None) or self.method.lower(), None)
+
     def get_operation_id(self) -> str:
-        noun = getattr(self.view, "basename", "")
         action = getattr(self.view, "action", None)
-        if noun and action in VERBS:
-            # POST to a resource edits it as PUT does, and a name is given once.
-            verb = "edit" if self._edits_by_post() else VERBS[action]
-            return verb + noun.title() + ("s" if action == "list" else "")
-        words = [word for part in self._tokenize_path() for word in part.split("_")]
-        return METHODS[self.method] + "".join(word.title() for word in words)
+        if action not in VERBS:
+            return super().get_operation_id()
+        # POST to a resource edits it as PUT does, and a name is given once.
+        verb = "edit" if self._edits_by_post() else VERBS[action]
+        return verb + self.view.basename.title() + ("s" if action == "list" else "")
 
     def _edits_by_post(self) -> bool:
         return getattr(self.view, "action", None) == "update" and self.method == "POST"
 
-    def get_summary(self) -> str | None:
-        action = getattr(self.view, "action", None)
-        if action not in VERBS:
-            return None
-        noun: str = getattr(self.view, "basename", "")
-        an = "an" if noun[0] in "aeio" else "a"
-        what = f"{noun}s" if action == "list" else f"{an} {noun}"
-        words = f"{'edit' if 'update' in action else VERBS[action]} {what}"
-        if action == "partial_update":
-            words += " in part"
-        elif self._edits_by_post():
-            words += ", as PUT does"
-        return words[0].upper() + words[1:]
+    def get_summary(self) -> str:
+        summary = facts_of(self._method()).summary or self._docstring()[0].removesuffix(".")
+        return f"{summary}, as PUT does" if self._edits_by_post() else summary
 
-    def get_tags(self) -> list[str]:
-        return [(self._tokenize_path() or ["api"])[0]]
+    def get_description(self) -> str:  # type: ignore[override]
+        description = facts_of(self._method()).description or self._docstring()[1]
+        return f"As PUT does. {description}" if self._edits_by_post() else description
+
+    def _docstring(self) -> tuple[str, str]:
+        """The first paragraph of the method's docstring, and the others, if there are any."""
+        text = get_doc(self._method()) or get_doc(type(self.view))
+        first, _, others = text.partition("\n\n")
+        return first, others or first
 
     def map_parsers(self) -> list[Any]:
         # Forms are read as well, with the same names; a client generated from three spellings
@@ -281,12 +231,12 @@ class Schema(AutoSchema):
         for name, described in properties.items():
             refine(described, serializer.fields[name], direction)
         if direction == "response" and isinstance(serializer, serializers.ModelSerializer):
-            # A row may lack what a request must tell: a transfer outlives its accounts.
+            # A row may lack what a request must state: a transfer outlives its accounts.
             columns = nullable_columns(serializer.Meta.model)
             for name, described in properties.items():
                 if serializer.fields[name].source in columns and described.get("type") == "integer":
                     described["type"] = ["integer", "null"]
-            # What a client may leave out, an answer has nevertheless.
+            # What a client may leave out, a response has nevertheless.
             sometimes = getattr(serializer.Meta, "sometimes", ())
             schema["required"] = sorted(properties.keys() - set(sometimes))
         return schema
@@ -300,58 +250,107 @@ class Schema(AutoSchema):
             return self.view.query_class()
         return Query
 
-    def _link(self) -> dict[str, Any]:
-        url = "http://localhost:8000" + re.sub("{.*?}", "1", self.path)
+    def _headers(self) -> dict[str, Any]:
+        """The headers of a success that follow from its kind."""
+        headers: dict[str, Any] = {}
         query = self._query_class()
-        assert issubclass(query, PageQuery)  # noqa: S101
-        url = replace_query_param(url, "cursor", query.example_cursor())
-        return {
-            "description": "The pages beside this one (RFC 8288), with `rel` `next` and `prev`.",
-            "schema": {"type": "string"},
-            "example": f'<{url}>; rel="next"',
-        }
+        if issubclass(query, PageQuery):
+            url = "http://localhost:8000" + re.sub("{.*?}", "1", self.path)
+            url = replace_query_param(url, "cursor", query.example_cursor())
+            headers["Link"] = {
+                "description": "The pages beside this one (RFC 8288), with `rel` `next` and "
+                "`prev`.",
+                "schema": {"type": "string"},
+                "example": f'<{url}>; rel="next"',
+            }
+        if getattr(self.view, "action", None) == "create":
+            headers["Location"] = {
+                "description": "The path of what was created.",
+                "required": True,
+                "schema": {"type": "string", "format": "uri-reference"},
+                "example": f"{self.path}1/",
+            }
+        return headers
 
-    def _errors(
-        self, operation: dict[str, Any], refusals: Iterable[type[Refusal]]
-    ) -> dict[str, Any]:
-        body = "requestBody" in operation
-        parameters = operation.get("parameters", [])
-        writes = self.method not in SAFE_METHODS
-        refuses_queries = isinstance(self.view, QueryMixin) and not writes
-        known = any(operation.get("security", ()))
-        permissions = [type(permission) for permission in self.view.get_permissions()]
-        limited = [each for each in permissions if each not in (AllowAny, IsAuthenticated)]
-        # Those of the framework, such as IsAdminUser, say no to every method, ours to writes.
-        reads_refused = any(each.__module__.startswith("rest_framework.") for each in limited)
-        statuses = {406, 500, 503}
-        if known:
-            statuses |= {401, 429}
-        if limited and (writes or reads_refused):
-            statuses.add(403)
-        if any(each["in"] == "path" for each in parameters):
-            statuses.add(404)
-        if body:
-            statuses |= {408, 411, 413, 415}
-        answers = {
-            str(status): reference_to("responses", ANSWERS[status][0]) for status in statuses
-        }
-        by_status: dict[int, dict[str, str]] = {}
-        if body:
-            by_status[400] = MALFORMED | INVALID
-        elif refuses_queries:
-            by_status[400] = dict(BAD_REQUEST)
-        if writes and known:
-            by_status[409] = dict(CONFLICT)
-        for refusal in refusals:
-            codes = by_status.setdefault(refusal.status_code, {})
-            by_status[refusal.status_code] = codes | {refusal.default_code: refusal.default_detail}
-        fields = NOT_A_BODY if body else NOT_A_PARAMETER if refuses_queries else {}
-        for status, codes in by_status.items():
-            answers[str(status)] = answer(status, codes, fields if status == 400 else {})
-        return answers
+    def _errors(self, operation: dict[str, Any], own: Iterable[Error]) -> dict[str, Any]:
+        """The responses to errors; those that many operations have alike are components."""
+        derived, own_by_status = answers(self._derived_errors(operation)), answers(own)
+        found = {}
+        for status in {*derived, *own_by_status}:
+            name, description = RESPONSES[status]
+            described = error_response(
+                [*derived.get(status, ()), *own_by_status.get(status, ())], description
+            )
+            if status == HTTPStatus.UNAUTHORIZED:
+                how = self.view.get_authenticate_header(self.view.request)
+                described["headers"] = error_headers({"WWW-Authenticate": how})
+            if name and status not in own_by_status:
+                component = ResolvedComponent(name, ResolvedComponent.RESPONSE, described, name)
+                self.registry.register_on_missing(component)
+                described = component.ref
+            found[str(status)] = described
+        return found
+
+    def _derived_errors(self, operation: dict[str, Any]) -> Iterator[Error]:
+        reads = self.method in SAFE_METHODS
+        yield from ALWAYS
+        if any(operation.get("security", ())):
+            yield exceptions.Throttled(30)
+            for authenticator in self.view.get_authenticators():
+                yield from authenticator.errors
+            if not reads:
+                yield refusals.Conflict
+        if self._refuses_some_users():
+            yield exceptions.PermissionDenied
+        if any(each["in"] == "path" for each in operation["parameters"]):
+            yield exceptions.NotFound
+        if "requestBody" in operation:
+            yield from OF_BODIES
+        elif reads and isinstance(self.view, QueryMixin):
+            yield from OF_QUERIES
+
+    def _refuses_some_users(self) -> bool:
+        request = SimpleNamespace(method=self.method, user=get_user_model()())
+        permissions = self.view.get_permissions()
+        return not all(each.has_permission(request, self.view) for each in permissions)
 
 
-WHOLE_NUMBER = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_INT64}
+def answers(errors: Iterable[Error]) -> defaultdict[int, list[Response]]:
+    """What the server answers to each of `errors`, by status."""
+    found = defaultdict(list)
+    for error in errors:
+        answer = exception_handler(error() if isinstance(error, type) else error, {})
+        if answer is None:
+            raise TypeError(f"{error!r} is no error that clients get to see")
+        found[answer.status_code].append(answer)
+    return found
+
+
+def error_response(answers: list[Response], description: str) -> dict[str, Any]:
+    """Describe the errors of one status, with an example of each code."""
+    examples: dict[str, Any] = {}
+    headers: dict[str, Any] = {}
+    for answer in answers:
+        # Plain texts, in place of those of DRF that know their code.
+        value = json.loads(json.dumps(answer.data))
+        examples[value.get("code", "fields")] = {"value": value}
+        headers = error_headers(answer.headers) | headers
+    kinds = {"FieldErrors" if name == "fields" else "Error" for name in examples}
+    schemas = [reference_to("schemas", kind) for kind in sorted(kinds)]
+    schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+    described = {
+        "description": description,
+        "content": {JSON: {"schema": schema, "examples": examples}},
+    }
+    return {"headers": headers, **described} if headers else described
+
+
+def error_headers(sent: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name: {**described, "required": True, "example": read(sent[name])}
+        for name, (described, read) in ERROR_HEADERS.items()
+        if name in sent
+    }
 
 
 def refine(schema: dict[str, Any], field: Any, direction: str) -> None:
@@ -384,104 +383,50 @@ def reference_to(kind: str, name: str) -> dict[str, str]:
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-def answer(
-    status: int, codes: dict[str, str], fields: dict[str, list[str]] | None = None
-) -> dict[str, Any]:
-    """An error response with an example of each of `codes`, and of errors by field."""
-    schema: dict[str, Any] = reference_to("schemas", "Error")
-    examples: dict[str, Any] = {
-        code: {"value": {"detail": detail, "code": code}} for code, detail in codes.items()
-    }
-    if fields:
-        by_field = reference_to("schemas", "FieldErrors")
-        schema = {"oneOf": [schema, by_field]} if codes else by_field
-        examples["fields"] = {"value": fields}
-    descriptions = {
-        400: "The request is not what it should be, or a rule refuses it. Nothing has changed.",
-        409: "Something else happened meanwhile. Nothing has changed.",
-        412: "It is not as it was when it was read. Nothing has changed.",
-        422: "The key belongs to another request. Nothing has changed.",
-    }
-    described = {
-        "description": ANSWERS[status][1] if status in ANSWERS else descriptions[status],
-        "content": {JSON: {"schema": schema, "examples": examples}},
-    }
-    return {"headers": HEADERS[status], **described} if status in HEADERS else described
+def add_error_schemas(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Add the two kinds of errors, and every `code` that there is.
 
-
-def error_codes() -> list[str]:
-    """Every `code` that an error may have."""
-    shared = [codes for _, _, codes in ANSWERS.values()]
-    others = [
-        *(CONFLICT, MALFORMED, INVALID, BAD_REQUEST),
-        *(LOGIN_FAILED, TOO_MANY_FAILED, TOO_MANY_LOGINS, ELSEWHERE),
-    ]
-    found = {code for codes in [*shared, *others] for code in codes}
-    return sorted(
-        found
-        | {each.default_code for each in refusals_of(Refusal) if hasattr(each, "default_code")}
-    )
-
-
-def refusals_of(family: type[Refusal]) -> set[type[Refusal]]:
-    children = family.__subclasses__()
-    return {*children}.union(*(refusals_of(child) for child in children))
-
-
-def add_shared_components(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Add what the operations refer to: the two kinds of errors, and the answers with them."""
-    components = result["components"]
-    components["schemas"] |= {
-        "Error": {
-            "type": "object",
-            "description": "What was wrong, for people, and its stable `code`, for programs.",
-            "properties": {
-                "detail": {"type": "string", "description": "What was wrong, for people."},
-                "code": {
-                    "type": "string",
-                    "enum": error_codes(),
-                    "description": "What was wrong, for programs; a code does not change.",
-                },
-                "index": {
-                    "type": "integer",
-                    "minimum": 0,
-                    "description": "In a batch, the first transfer that was refused, from 0.",
-                },
+    Some codes are in no example: those of other methods, and of errors in Python alone.
+    """
+    codes = {*shown_codes(result), *(kind.default_code for kind in refusals.WalletError.kinds())}
+    codes.add(exceptions.MethodNotAllowed.default_code)
+    schemas = result["components"]["schemas"]
+    schemas["Error"] = {
+        "type": "object",
+        "description": "What was wrong, for people, and its stable `code`, for programs.",
+        "properties": {
+            "detail": {"type": "string", "description": "What was wrong, for people."},
+            "code": {
+                "type": "string",
+                "enum": sorted(codes),
+                "description": "What was wrong, for programs; a code does not change.",
             },
-            "required": ["detail", "code"],
-        },
-        "FieldErrors": {
-            "type": "object",
-            "description": "What was wrong with each field or parameter; `non_field_errors` is "
-            "the body as a whole.",
-            "additionalProperties": {
-                "type": "array",
-                "items": {"type": "string"},
-                "minItems": 1,
+            "index": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "In a batch, the first transfer that was refused, from 0.",
             },
-            "minProperties": 1,
         },
+        "required": ["detail", "code"],
     }
-    components["schemas"] = dict(sorted(components["schemas"].items()))
-    components["responses"] = {
-        name: answer(status, codes) for status, (name, _, codes) in ANSWERS.items()
+    schemas["FieldErrors"] = {
+        "type": "object",
+        "description": "What was wrong with each field or parameter; `non_field_errors` is the "
+        "body as a whole.",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        "minProperties": 1,
     }
+    result["components"]["schemas"] = dict(sorted(schemas.items()))
     return result
 
 
-class RootSchema(Schema):
-    """The entry points: a view without a serializer."""
-
-    def get_operation_id(self) -> str:
-        return "listEntryPoints"
-
-    def get_summary(self) -> str:
-        return "List the entry points"
-
-    def get_response_serializers(self) -> Any:
-        paths = {"type": "object", "additionalProperties": {"type": "string", "format": "uri"}}
-        entries = {
-            "accounts": "http://localhost:8000/api/accounts/",
-            "login": "http://localhost:8000/api/login/",
-        }
-        return OpenApiResponse(paths, examples=[OpenApiExample("Entry points", value=entries)])
+def shown_codes(described: Any) -> Iterator[str]:
+    """Yield the code of every example of an error."""
+    if isinstance(described, dict):
+        if described.keys() >= {"detail", "code"} and isinstance(described["code"], str):
+            yield described["code"]
+        for part in described.values():
+            yield from shown_codes(part)
+    elif isinstance(described, list):
+        for part in described:
+            yield from shown_codes(part)

@@ -20,6 +20,7 @@ READS = ("GET", "HEAD")
 PAGE = ("limit", "cursor", "ordering")
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
+UNKNOWN = "Unknown parameter."
 
 Q = TypeVar("Q", bound=QuerySet[Any])
 
@@ -203,7 +204,7 @@ def misunderstood(request: Request, known: set[str]) -> list[tuple[str, str]]:
     found = []
     for name, values in request.query_params.lists():
         if name not in known:
-            found.append((name, "Unknown parameter."))
+            found.append((name, UNKNOWN))
         elif len(values) > 1:
             found.append((name, "Must be given only once."))
     return found

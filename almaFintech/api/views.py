@@ -3,17 +3,38 @@
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.urls import resolve
 from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_view
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import APIRootView
 
-from almaFintech.api.openapi import RootSchema
+from almaFintech.api.openapi import Schema, operation
 from almaFintech.api.queries import QueryMixin
 
 
+@extend_schema_view(
+    get=operation(
+        "listEntryPoints",
+        "List the entry points",
+        tags=["api"],
+        responses=OpenApiResponse(
+            {"type": "object", "additionalProperties": {"type": "string", "format": "uri"}},
+            examples=[
+                OpenApiExample(
+                    "Entry points",
+                    value={
+                        "accounts": "http://localhost:8000/api/accounts/",
+                        "login": "http://localhost:8000/api/login/",
+                    },
+                )
+            ],
+        ),
+    )
+)
 class ApiRoot(QueryMixin, APIRootView):
     """The entry points of the API."""
 
-    schema = RootSchema()
+    # DRF leaves its own view out of the document.
+    schema = Schema()
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
