@@ -367,7 +367,7 @@ class TransferAdmin(AuditedAdmin):
                 "This form is still being booked: save it again later."
             ) from error
         obj.save()
-        idempotency.keep(claim, HTTPStatus.FOUND, {"transfer": obj.pk})
+        idempotency.record_answer(claim, HTTPStatus.FOUND, {"transfer": obj.pk}, {})
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:

@@ -10,7 +10,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import wraps
+from typing import Any, TypeAlias
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError
@@ -18,9 +19,11 @@ from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import mixins, status
 from rest_framework.fields import empty
+from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer, ValidationError
+from rest_framework.serializers import BaseSerializer, Serializer, ValidationError
+from rest_framework.utils.serializer_helpers import ReturnDict
 
 from accounts.models import IdempotencyKey
 from almaFintech.api.openapi import operation
@@ -32,8 +35,10 @@ from almaFintech.refusals import Refusal
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 KEY = r"[\x21-\x7e]{1,255}"
-# The headers of an answer that are kept with it.
-KEPT = ("Location", "ETag")
+RECORDED_HEADERS = ("Location", "ETag")
+
+View: TypeAlias = GenericAPIView[Any]
+ViewMethod: TypeAlias = Callable[..., Response]
 
 
 class MalformedKey(Refusal):
@@ -75,31 +80,33 @@ documented = operation(
 
 
 class KeyTaken(Exception):
-    """Another request has claimed the key, and the transaction of this one is to be rolled back."""
+    """Another request has claimed the key, and the transaction of this one must be rolled back."""
 
     def __init__(self, claim: IdempotencyKey) -> None:
         super().__init__()
         self.claim = claim
 
     def answer(self) -> IdempotencyKey:
-        """The claim with the answer that was kept. To be asked for after the roll-back.
+        """Read the answer to the earlier request with the key, after the roll-back.
 
         Raises KeyReused or KeyInFlight.
         """
         claim = self.claim
-        kept = IdempotencyKey.objects.filter(user=claim.user, key_digest=claim.key_digest).first()
-        if kept is None:
+        earlier = IdempotencyKey.objects.filter(
+            user=claim.user, key_digest=claim.key_digest
+        ).first()
+        if earlier is None:
             # It expired between the two statements.
             raise KeyInFlight
-        if kept.fingerprint != claim.fingerprint:
+        if earlier.fingerprint != claim.fingerprint:
             raise KeyReused
-        return kept
+        return earlier
 
 
 def claimed(user: User, key: str, fingerprint: str) -> IdempotencyKey:
     """Claim `key` for a request of `user`, before the money moves and in its transaction.
 
-    fingerprint: what was asked, see `fingerprint_of`.
+    fingerprint: digest of the request, see `fingerprint_of`.
     Raises KeyTaken or KeyInFlight.
     """
     claim = IdempotencyKey(
@@ -119,31 +126,31 @@ def claimed(user: User, key: str, fingerprint: str) -> IdempotencyKey:
     return claim
 
 
-def keep(
-    claim: IdempotencyKey, status: int, body: Any, headers: Mapping[str, str] | None = None
+def record_answer(
+    claim: IdempotencyKey, status: int, body: Any, headers: Mapping[str, str]
 ) -> None:
-    """Keep the answer to the request that claimed a key, in the same transaction."""
+    """Record the answer to the request that claimed a key, in the same transaction."""
     claim.status = status
     claim.body = json.dumps(body)
-    claim.headers = dict(headers or {})
+    claim.headers = {name: headers[name] for name in RECORDED_HEADERS if name in headers}
     claim.save(update_fields=["status", "body", "headers"])
 
 
 def fingerprint_of(method: str, path: str, data: Any) -> str:
-    """SHA-256 of what was asked: method, path, and what was understood of the body."""
+    """Return the SHA-256 of a request: its method, its path, and its body as `understood`."""
     body = json.dumps(data, sort_keys=True, default=str)
     return hashlib.sha256("\n".join([method, path, body]).encode()).hexdigest()
 
 
-def understood(serializer: Serializer[Any]) -> Any:
-    """The body of a request as its fields read it, before anything is looked up.
+def understood(serializer: BaseSerializer[Any]) -> Any:
+    """Return the body of a request as its fields read it, before anything is looked up.
 
     5, 5.0, "5" and the field of a form are one number. A value that a field cannot read stands
-    for itself, and what no field reads is left out. So is a password, of which no quick hash
-    may be stored.
+    for itself. What no field reads is left out, and so is a password, because no quick hash of
+    it may be stored.
     """
     data = serializer.initial_data
-    if not isinstance(data, Mapping):
+    if not (isinstance(serializer, Serializer) and isinstance(data, Mapping)):
         return data
     found = {}
     for name, field in serializer.fields.items():
@@ -159,49 +166,54 @@ def understood(serializer: Serializer[Any]) -> Any:
     return found
 
 
-def once(
-    request: Request, serializer: Serializer[Any], answer: Callable[[Request], Response]
-) -> Response:
-    """Return the response of `answer` to `request`, called at most once for each key of a user.
+def idempotent(create: ViewMethod) -> ViewMethod:
+    """Let a view method run at most once for each key of a user, and in one transaction.
 
-    serializer: one that has the body and that nobody has asked yet whether it is valid; it
-    decides which requests are the same. What `answer` does is one transaction, with a key or
-    without. What it raises is raised, and leaves the key free. Raises MalformedKey, KeyReused or
-    KeyInFlight.
+    The view's serializer decides which requests are the same. What the method raises is raised
+    here too, and leaves the key free. Raises MalformedKey, KeyReused or KeyInFlight.
     """
-    key = request.headers.get(HEADER)
-    if key is None:
-        return retried(answer)(request)
-    if not re.fullmatch(KEY, key):
-        raise MalformedKey
-    user = acting_user(request)
-    asked = fingerprint_of(request.method or "", request.path, understood(serializer))
+    create_in_transaction = retried(create)
 
     @retried
-    def first() -> Response:
-        claim = claimed(user, key, asked)
-        response = answer(request)
-        headers = {name: response[name] for name in KEPT if name in response}
-        keep(claim, response.status_code, response.data, headers)
+    def create_with_key(
+        key: str, fingerprint: str, view: View, request: Request, *args: Any, **kwargs: Any
+    ) -> Response:
+        claim = claimed(acting_user(request), key, fingerprint)
+        response = create(view, request, *args, **kwargs)
+        record_answer(claim, response.status_code, response.data, response.headers)
         return response
 
-    try:
-        return first()
-    except KeyTaken as taken:
-        kept = taken.answer()
-    headers = {**(kept.headers or {}), REPLAYED: "true"}
-    return Response(json.loads(kept.body), kept.status, headers=headers)
+    @wraps(create)
+    def create_or_replay(view: View, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get(HEADER)
+        if key is None:
+            return create_in_transaction(view, request, *args, **kwargs)
+        if not re.fullmatch(KEY, key):
+            raise MalformedKey
+        asked = understood(view.get_serializer(data=request.data))
+        fingerprint = fingerprint_of(request.method or "", request.path, asked)
+        try:
+            return create_with_key(key, fingerprint, view, request, *args, **kwargs)
+        except KeyTaken as taken:
+            return replay(taken.answer())
+
+    return documented(create_or_replay)
 
 
-class CreatedOnce(mixins.CreateModelMixin):
-    """Creates at most one row for each key of a user, and answers where it is."""
+def replay(earlier: IdempotencyKey) -> Response:
+    """Return the answer to the earlier request with a key."""
+    headers = {**(earlier.headers or {}), REPLAYED: "true"}
+    return Response(json.loads(earlier.body), earlier.status, headers=headers)
+
+
+class CreatedOnce(mixins.CreateModelMixin, GenericAPIView[Any]):
+    """Creates at most one row for each key of a user, and answers with its address."""
 
     basename: str
 
-    @documented
+    @idempotent
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        view: Any = self
-        return once(request, view.get_serializer(data=request.data), super().create)
+        return super().create(request, *args, **kwargs)
 
-    def get_success_headers(self, data: Any) -> dict[str, str]:
+    def get_success_headers(self, data: ReturnDict) -> dict[str, str]:
         return {"Location": reverse(f"{self.basename}-detail", args=[data["id"]])}

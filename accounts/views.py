@@ -1,23 +1,25 @@
 """The endpoints of accounts and transfers. Their docstrings are the API's documentation."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import reverse
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer, ValidationError
+from rest_framework.serializers import ValidationError
+from rest_framework.utils.serializer_helpers import ReturnDict
 
 from accounts import ledger
 from accounts.etags import require_match, version_of
 from accounts.fields import WholeNumberField
-from accounts.idempotency import CreatedOnce, documented, once
+from accounts.idempotency import CreatedOnce, idempotent
 from accounts.limits import revealing_little
 from accounts.models import Account, AccountQuerySet, Entry, Transfer
 from accounts.permissions import (
@@ -56,6 +58,13 @@ def closed_account(id: str) -> Account | None:
     return Account(pk=number, currency=last.currency, last_date=last.date)
 
 
+def etag_of(data: ReturnDict) -> str:
+    """Return the version of the account that was serialized as `data`."""
+    account = data.serializer.instance
+    assert isinstance(account, Account)  # noqa: S101
+    return version_of(account)
+
+
 @document_accounts
 class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     """Accounts: staff sees and edits all, a user sees those in the own profile.
@@ -71,9 +80,6 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
         "statement": StatementQuery,
         "biggest": ListQuery,
     }
-
-    # The ETag of what was just written.
-    version: str
 
     serializer_class = AccountSerializer
     lookup_field = "id"
@@ -97,20 +103,12 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
                 raise
             return closed
 
-    def perform_create(self, serializer: BaseSerializer[Account]) -> None:
-        super().perform_create(serializer)
-        self.version = version_of(cast(Account, serializer.instance))
-
-    def get_success_headers(self, data: Any) -> dict[str, str]:
-        return super().get_success_headers(data) | {"ETag": self.version}
-
-    def perform_update(self, serializer: BaseSerializer[Account]) -> None:
-        super().perform_update(serializer)
-        self.version = version_of(cast(Account, serializer.instance))
+    def get_success_headers(self, data: ReturnDict) -> dict[str, str]:
+        return super().get_success_headers(data) | {"ETag": etag_of(data)}
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         response = super().update(request, *args, **kwargs)
-        response["ETag"] = self.version
+        response["ETag"] = etag_of(response.data)
         return response
 
     def authorship(self) -> dict[str, Any]:
@@ -132,7 +130,7 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
         account = self.get_account_or_history() if at else self.get_object()
         data = self.get_serializer(account).data
         if not at:
-            return Response(data, headers={"ETag": version_of(account)})
+            return Response(data, headers={"ETag": etag_of(data)})
         state = Entry.objects.filter(account=account.pk, date__lte=at).latest_state()
         # Before its opening there was nothing, in whatever currency.
         then = {"currency": state.currency, "balance": state.balance_after} if state else {}
@@ -175,9 +173,8 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
 @document_transfers
 class TransferViewSet(
     QueryMixin,
-    CreatedOnce,
+    mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
-    mixins.DestroyModelMixin,
     viewsets.GenericViewSet[Transfer],
 ):
     """Transfers: staff sees all, a user those from or to an account in the own profile.
@@ -187,7 +184,6 @@ class TransferViewSet(
     is carried out once, and answered alike each time.
     """
 
-    queryset = Transfer.objects.all()
     serializer_class = TransferSerializer
     lookup_field = "id"
     queries = {"list": TransferQuery}
@@ -196,53 +192,52 @@ class TransferViewSet(
     def get_queryset(self) -> QuerySet[Transfer]:
         return Transfer.objects.visible_to(self.request.user)
 
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """The transfers of the user's accounts, for staff all, newest first."""
-        # Whose they are comes last: the branches by which they are read are those of a user.
-        transfers = self.query.narrow(Transfer.objects.all())
-        page = self.paginate_queryset(transfers.visible_to(request.user))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
-    def perform_create(self, serializer: BaseSerializer[Transfer]) -> None:
-        user = acting_user(self.request)
-        self.check_origins([serializer.validated_data])
+    @idempotent
+    def create(self, request: Request) -> Response:
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        user = acting_user(request)
+        self.require_own_origins([serializer.validated_data])
         with revealing_little(user):
-            trail.booked(user, [serializer.save(created_by=user)])
+            transfer = serializer.save(created_by=user)
+        trail.booked(user, [transfer])
+        address = reverse("transfer-detail", args=[transfer.pk])
+        return Response(serializer.data, status.HTTP_201_CREATED, headers={"Location": address})
 
     @retried
-    def perform_destroy(self, instance: Transfer) -> None:
-        user = acting_user(self.request)
-        instance.delete(by=user)
-        trail.cancelled(user, [instance])
+    def destroy(self, request: Request, id: str) -> Response:
+        user = acting_user(request)
+        transfer = self.get_object()
+        transfer.delete(by=user)
+        trail.cancelled(user, [transfer])
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @documented
-    @action(methods=["post"], detail=False, pagination_class=None)
+    @idempotent
+    @action(methods=["post"], detail=False, serializer_class=BatchSerializer, pagination_class=None)
     def batch(self, request: Request) -> Response:
         """Book up to 1000 transfers in the order given, all or none.
 
         An earlier one may fund a later one. A refusal names the `index`, counted from 0, of the
         first transfer that was refused.
         """
-        return once(request, BatchSerializer(data=request.data), self.create_batch)
-
-    def create_batch(self, request: Request) -> Response:
-        serializer = BatchSerializer(data=request.data)
+        serializer = self.get_serializer(data=request.data)
         if not serializer.is_valid():
             raise BatchMalformed.of(serializer.errors)
         items = serializer.validated_data["transfers"]
         user = acting_user(request)
         try:
-            self.check_origins(items)
+            self.require_own_origins(items)
             with revealing_little(user):
-                booked = ledger.post(Transfer(**item, created_by=user) for item in items)
+                transfers = ledger.post(Transfer(**item, created_by=user) for item in items)
         except (ForeignOrigin, LedgerRefusal) as refusal:
             raise refusal.of_item() from refusal
-        trail.booked(user, booked)
-        data = self.get_serializer(booked, many=True).data
-        return Response(data, status=status.HTTP_201_CREATED)
+        trail.booked(user, transfers)
+        return Response(
+            TransferSerializer(transfers, many=True).data, status=status.HTTP_201_CREATED
+        )
 
-    def check_origins(self, items: Sequence[dict[str, Any]]) -> None:
-        """Refuse the first whose origin is not the user's, whether it exists or not."""
+    def require_own_origins(self, items: Sequence[dict[str, Any]]) -> None:
+        """Refuse the first transfer from an account that is not the user's or does not exist."""
         if self.request.user.is_staff:
             return
         origins = {item["origin_id"] for item in items}

@@ -331,8 +331,8 @@ MUTATIONS = (
     mistake(
         "key-claimed-outside-the-transaction",
         KEYS,
-        "@retried\n    def first()",
-        "def first()",
+        "@retried\n    def create_with_key(",
+        "def create_with_key(",
         "test_idempotency.py::test_a_refused_request_leaves_its_key_free",
     ),
     mistake(
@@ -352,7 +352,7 @@ MUTATIONS = (
     mistake(
         "key-answers-anything",
         KEYS,
-        "if kept.fingerprint != claim.fingerprint:",
+        "if earlier.fingerprint != claim.fingerprint:",
         "if False:",
         "test_idempotency.py::test_a_key_is_not_for_another_request",
     ),

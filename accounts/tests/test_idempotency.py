@@ -12,7 +12,6 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from accounts import views
 from accounts.idempotency import fingerprint_of, understood
 from accounts.models import Account, Entry, IdempotencyKey, Transfer
 from accounts.tests.meetings import at_once
@@ -344,14 +343,14 @@ def test_keys_meet_cancellations(alice, bob):
 @pytest.mark.usefixtures("verified")
 def test_a_key_in_flight_is_waited_for_and_then_given_up(alice, bob, monkeypatch):
     entered, leave = threading.Event(), threading.Event()
-    book = views.TransferViewSet.perform_create
+    save = Transfer.save
 
-    def slowly(self, serializer):
-        book(self, serializer)
+    def save_slowly(self, *args, **options):
+        save(self, *args, **options)
         entered.set()
         leave.wait(timeout=30)
 
-    monkeypatch.setattr(views.TransferViewSet, "perform_create", slowly)
+    monkeypatch.setattr(Transfer, "save", save_slowly)
     answers = []
 
     def slow_request():
