@@ -1,4 +1,4 @@
-"""The ASGI entry point of a production server; development uses `manage.py runserver`."""
+"""The ASGI entry point, for ASGI servers of your own: `make serve` serves the one in wsgi.py."""
 
 import os
 
@@ -6,9 +6,10 @@ from django.core.asgi import get_asgi_application
 
 from almaFintech.db import connections
 from almaFintech.middleware.bodies import bounded
-from almaFintech.server.startup import production
+from almaFintech.server.startup import refuse_unsafe
 
 connections.serves_http = True
 connections.max_age = 0
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "almaFintech.settings")
-application = bounded(production(get_asgi_application))
+refuse_unsafe()
+application = bounded(get_asgi_application())

@@ -5,8 +5,9 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 from almaFintech.db import connections
-from almaFintech.server.startup import production
+from almaFintech.server.startup import refuse_unsafe
 
 connections.serves_http = True
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "almaFintech.settings")
-application = production(get_wsgi_application)
+refuse_unsafe()
+application = get_wsgi_application()

@@ -1,13 +1,21 @@
-"""The user that a development server starts with, and how production tells it apart."""
+"""The user that a development database starts with, and that production refuses."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
+from django.apps import AppConfig
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import User
-from django.db import connection
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 
+from almaFintech.db.failures import reason_of
+from almaFintech.server.checks import STORED
 from login.models import Profile
+
+logger = logging.getLogger(__name__)
 
 DEVELOPMENT_USER = "admin"
 DEVELOPMENT_PASSWORD = "admin"  # noqa: S105
@@ -28,3 +36,30 @@ def is_development_login(username: str | None, password: str | None) -> bool:
 def is_development_user_present() -> bool:
     user = User.objects.filter(username=DEVELOPMENT_USER).first()
     return user is not None and check_password(DEVELOPMENT_PASSWORD, user.password)
+
+
+@register(Tags.database, STORED, deploy=True)
+def development_user_is_absent(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Anybody can log in with the development password.
+
+    A server whose database is down starts nevertheless: `login.backends` refuses the password in
+    production whenever that user turns up.
+    """
+    try:
+        is_present = DEFAULT_DB_ALIAS in (databases or []) and is_development_user_present()
+    except DatabaseError as error:
+        logger.warning(
+            "The database could not be asked for the development user: %s", reason_of(error)
+        )
+        return []
+    if not is_present:
+        return []
+    return [
+        Error(
+            f"The user {DEVELOPMENT_USER!r} still has the development password: "
+            f"`python manage.py changepassword {DEVELOPMENT_USER}` changes it.",
+            id="login.E001",
+        )
+    ]

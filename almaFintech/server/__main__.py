@@ -10,14 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-import django
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import Error, connection
 
 from almaFintech import EXIT_STATUS
-from almaFintech.server.startup import production
+from almaFintech.server.startup import refuse_unsafe
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 
@@ -32,7 +31,7 @@ TRY_AGAIN_SECONDS = 0.2
 def main() -> None:
     os.chdir(BASE_DIR)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "almaFintech.settings")
-    production(django.setup, ask_database=False)
+    refuse_unsafe(ask_database=False)
     try:
         migrate()
     except (Error, ImproperlyConfigured, OSError, CommandError) as error:
@@ -43,7 +42,7 @@ def main() -> None:
         raise SystemExit(EXIT_STATUS) from None
     # Now that there are tables, the users are looked at, too: here, with one sentence, and not by
     # every worker. It leaves no connection open.
-    production(django.setup)
+    refuse_unsafe()
     served = [settings.SERVE_ADDRESS, str(settings.SERVE_WORKERS)]
     os.execv(sys.executable, [sys.executable, "-m", "almaFintech.server.master", *served])  # noqa: S606
 

@@ -21,8 +21,11 @@ PUBLISHED_KEYS = {
     "9d0ccbbea250638e1fb0c3edde6a0dc64e2011bea36a3d2548093f4fc8b2d0da",
 }
 
-
 SHORTEST_LEDGER_KEY = 50
+
+# Tag of the checks, of any app, that look for what must not be stored in the database of a
+# production server.
+STORED = "stored"
 
 
 @register(Tags.database)
