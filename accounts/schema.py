@@ -239,7 +239,7 @@ document_accounts = extend_schema_view(
         description="Close an account. Its transfers and entries stay, and staff can still read "
         "its statement. With `If-Match` this is refused if anything has happened on the account "
         "since it was read.",
-        errors=[ledger.AccountAhead, IfMatchMalformed, PreconditionFailed],
+        errors=[rules.AccountAhead, IfMatchMalformed, PreconditionFailed],
         parameters=[IF_MATCH],
     ),
     retrieve=operation(

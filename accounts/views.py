@@ -20,7 +20,6 @@ from accounts import ledger
 from accounts.etags import require_match, version_of
 from accounts.fields import WholeNumberField
 from accounts.idempotency import CreatedOnce, idempotent
-from accounts.limits import revealing_little
 from accounts.models import Account, AccountQuerySet, Entry, Transfer
 from accounts.permissions import (
     AccountPermissions,
@@ -28,6 +27,7 @@ from accounts.permissions import (
     TransferPermissions,
 )
 from accounts.queries import AccountAtQuery, AccountQuery, StatementQuery, TransferQuery
+from accounts.rates import limited_refusals
 from accounts.rules import LedgerRefusal
 from accounts.schema import document_accounts, document_transfers
 from accounts.serializers import (
@@ -198,7 +198,7 @@ class TransferViewSet(
         serializer.is_valid(raise_exception=True)
         user = acting_user(request)
         self.require_own_origins([serializer.validated_data])
-        with revealing_little(user):
+        with limited_refusals(user):
             transfer = serializer.save(created_by=user)
         trail.booked(user, [transfer])
         address = reverse("transfer-detail", args=[transfer.pk])
@@ -227,7 +227,7 @@ class TransferViewSet(
         user = acting_user(request)
         try:
             self.require_own_origins(items)
-            with revealing_little(user):
+            with limited_refusals(user):
                 transfers = ledger.post(Transfer(**item, created_by=user) for item in items)
         except (ForeignOrigin, LedgerRefusal) as refusal:
             raise refusal.of_item() from refusal

@@ -286,7 +286,7 @@ REST_FRAMEWORK = {
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
-    "DEFAULT_THROTTLE_CLASSES": ["almaFintech.api.throttles.UserThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["almaFintech.api.rates.UserThrottle"],
     "NUM_PROXIES": TRUSTED_PROXIES,
     "DEFAULT_SCHEMA_CLASS": "almaFintech.api.openapi.Schema",
     "EXCEPTION_HANDLER": "almaFintech.api.errors.exception_handler",

@@ -1,4 +1,4 @@
-"""Where a request comes from."""
+"""The address that a request comes from."""
 
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
@@ -7,29 +7,29 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 UNKNOWN = "unknown"
-# What one customer of a provider is given of IPv6, and so what one client can choose from.
+# A provider gives a customer at least such a network, so one client can choose from all of it.
 IPV6_PREFIX = 64
-# What a site may be given, and so what one client with 65536 of the former can choose from.
+# A site may have such a network, in which one client can choose from 65536 of the former.
 IPV6_SITE_PREFIX = 48
 
 
 def client_address(request: HttpRequest | Request) -> str:
-    """Return the address of the client, of IPv6 the network of its site.
+    """Return the address of the client; of an IPv6 address, its /64 network.
 
-    Each of the `TRUSTED_PROXIES` in front has added the address that it saw to the end of
-    `X-Forwarded-For`. What stands before those, the client may have written itself.
+    Each of the `TRUSTED_PROXIES` in front has appended the address that it saw to
+    `X-Forwarded-For`. The client may have written everything before those itself.
     """
     proxies = settings.TRUSTED_PROXIES
     header = request.headers.get("X-Forwarded-For")
     seen = header.split(",") if header else []
     if proxies and len(seen) >= proxies:
         return _group(seen[-proxies])
-    # No proxy, or fewer addresses than proxies, and then the request came past some of them.
+    # No proxy, or fewer addresses than proxies: the request bypassed some of them.
     return _group(request.META.get("REMOTE_ADDR", ""))
 
 
 def site_of(address: str) -> str | None:
-    """Return the wider network of what `client_address` returned; None unless it is of IPv6."""
+    """Return the IPv6 site of what `client_address` returned, or None for any other address."""
     if ":" not in address:
         return None
     return str(IPv6Network(address).supernet(new_prefix=IPV6_SITE_PREFIX))

@@ -10,7 +10,7 @@ from django.db.models import CharField
 from django.http import HttpRequest
 
 from login.development import is_development_login
-from login.limits import LOGIN, Attempt
+from login.rates import LOGIN, Attempt
 
 LONGEST_NAME = cast("CharField[str, str]", User._meta.get_field("username")).max_length or 0
 

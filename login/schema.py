@@ -14,7 +14,7 @@ from rest_framework import serializers
 from accounts.serializers import AccountSerializer
 from almaFintech.api.openapi import operation
 from login.errors import OF_TOKENS, LoginFailed
-from login.limits import TooManyFailedLogins, TooManyLogins
+from login.rates import TooManyFailedLogins, TooManyLogins
 from login.serializers import (
     AccountIdSerializer,
     OwnNamesSerializer,

@@ -27,8 +27,8 @@ from accounts.serializers import WholeNumberField
 from almaFintech.db.transactions import retried
 from login import staff
 from login.errors import TokenExpired, UserNotFound
-from login.limits import REFRESH, Attempt
 from login.models import Profile
+from login.rates import REFRESH, Attempt
 from login.sessions import user_of
 from login.tokens import AccessToken, RefreshToken
 

@@ -23,9 +23,9 @@ from audit import trail
 from audit.views import AuditedModelViewSet, AuditedViewSet
 from login import staff
 from login.backends import has_password
-from login.limits import LOGIN, Attempt
 from login.models import Profile, ProfileQuerySet
 from login.queries import UserQuery
+from login.rates import LOGIN, Attempt
 from login.schema import document_profiles, document_users
 from login.serializers import (
     AccountIdSerializer,

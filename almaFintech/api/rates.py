@@ -1,7 +1,9 @@
-"""Counting what may happen only so often, over all processes of the server.
+"""Rate limits that all processes of the server share.
 
 A rate is written as in Django REST framework, "10/m": at most 10 in each minute of the clock.
-The counts are in the cache `counters`. While Redis is away each process counts for itself.
+The counts are in the cache `counters`. While Redis is down, each process counts for itself.
+
+DRF imports this module while it is itself being imported, so it must not import DRF's views.
 """
 
 import hashlib
@@ -9,13 +11,19 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
+from django.conf import settings
 from django.core.cache import BaseCache, caches
 from redis.exceptions import RedisError
 from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
 
 from almaFintech.refusals import WalletError
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -23,7 +31,7 @@ logger = logging.getLogger(__name__)
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # Each by its letter, or as Django REST framework's own pages write it.
 PERIODS = "(?P<s>s|secs?|seconds?)|(?P<m>m|mins?|minutes?)|(?P<h>h|hrs?|hours?)|(?P<d>d|days?)"
-# For so long a Redis that failed is left alone, and that it failed is logged once.
+# After a failure, Redis is not asked for so long, and the failure is logged once.
 PAUSE_SECONDS = 10
 
 
@@ -35,7 +43,7 @@ class TooMany(WalletError):
     default_code = "throttled"
 
     def __init__(self, wait: int) -> None:
-        # A browser shows no Retry-After, so the text tells it too.
+        # A browser does not show Retry-After, so the message says it too.
         super().__init__(f"{self.default_detail} Try again in {wait} seconds.")
         self.wait = wait
 
@@ -57,30 +65,62 @@ class Rate(NamedTuple):
         return cls(int(match[1]), SECONDS[str(match.lastgroup)])
 
 
+class FailoverCache:
+    """The cache `counters`, which all processes share; while Redis is down, that of this process.
+
+    Attributes:
+        until: the time.monotonic() until which Redis is not asked, because it has failed.
+    """
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    def increment(self, key: str, seconds: int) -> int:
+        """Add 1 to a number that expires after `seconds`, and return the sum."""
+
+        def add(cache: BaseCache) -> int:
+            # The key does not expire between the two calls: it is added for longer than its use.
+            cache.add(key, 0, timeout=seconds)
+            return cache.incr(key)
+
+        return self._run(add)
+
+    def get(self, key: str, default: Any) -> Any:
+        return self._run(lambda cache: cache.get(key, default))
+
+    def set_many(self, values: dict[str, Any], seconds: int) -> None:
+        self._run(lambda cache: cache.set_many(values, timeout=seconds))
+
+    def _run(self, work: Callable[[BaseCache], T]) -> T:
+        if time.monotonic() >= self.until:
+            try:
+                return work(caches["counters"])
+            except (RedisError, OSError) as error:
+                # Without the pause, each request would wait for a Redis that hangs.
+                self.until = time.monotonic() + PAUSE_SECONDS
+                logger.error("Redis is down, and each process counts for itself: %s", error)
+        return work(caches["process"])
+
+
+counters = FailoverCache()
+
+
 class Count:
-    """How often something named by `parts` has happened in the window of time that runs now."""
+    """How often something, named by `parts`, has happened in the current window of time."""
 
     def __init__(self, rate: Rate, *parts: str) -> None:
         self.rate = rate
         self.parts = parts
 
     def add(self) -> bool:
-        """Count one more, and tell whether it is still within the rate."""
-        key = self._key()
-
-        def add(cache: BaseCache) -> int:
-            # Nothing expires between the two calls: the key is of no use after its window.
-            cache.add(key, 0, timeout=2 * self.rate.seconds)
-            return cache.incr(key)
-
-        return shared(add) <= self.rate.most
+        """Count one more, and return whether it is still within the rate."""
+        return counters.increment(self._key(), 2 * self.rate.seconds) <= self.rate.most
 
     def is_full(self) -> bool:
-        key = self._key()
-        return shared(lambda cache: cache.get(key, 0)) >= self.rate.most
+        return counters.get(self._key(), 0) >= self.rate.most
 
     def wait(self) -> int:
-        """Seconds until the window ends, at least 1."""
+        """Return the seconds until the window ends, at least 1."""
         return self.rate.seconds - int(time.time()) % self.rate.seconds
 
     def _key(self) -> str:
@@ -89,21 +129,21 @@ class Count:
 
 
 def key_of(*parts: str) -> str:
-    """A cache key of a fixed length, whatever clients have written into the parts."""
+    """Return a cache key of a fixed length, whatever clients have written into the parts."""
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
-_redis_left_alone_until = 0.0
+class UserThrottle(BaseThrottle):
+    """At most `USER_RATE` requests of one user; DRF's own throttle misses concurrent ones."""
 
+    count: Count
 
-def shared(work: Callable[[BaseCache], T]) -> T:
-    """Run `work` on the cache of all processes, or on that of this one while Redis is away."""
-    global _redis_left_alone_until
-    if time.monotonic() >= _redis_left_alone_until:
-        try:
-            return work(caches["counters"])
-        except (RedisError, OSError) as error:
-            # Without the pause, each request would wait for a Redis that hangs.
-            _redis_left_alone_until = time.monotonic() + PAUSE_SECONDS
-            logger.error("Redis is away, and each process counts for itself: %s", error)
-    return work(caches["process"])
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        rate = Rate.parse(settings.USER_RATE)
+        if rate is None or not request.user.is_authenticated:
+            return True
+        self.count = Count(rate, "requests", str(request.user.pk))
+        return self.count.add()
+
+    def wait(self) -> float:
+        return self.count.wait()

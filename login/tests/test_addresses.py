@@ -1,10 +1,9 @@
-"""Whom a request comes from, which the client does not get to say."""
+"""The address of a client, which the client cannot choose."""
 
 import pytest
+import time_machine
 from django.test import RequestFactory
 
-from almaFintech.api import rates
-from almaFintech.tests.clocks import NOON
 from login.addresses import client_address
 
 PROXY, CLIENT, FAKE = "10.0.0.1", "192.0.2.7", "203.0.113.9"
@@ -25,7 +24,7 @@ def address_of(settings, proxies, forwarded=None, remote=PROXY):
         (1, f"{FAKE}, {CLIENT}", CLIENT),
         (1, f"{FAKE},{FAKE} , {CLIENT} ", CLIENT),
         (2, f"{FAKE}, {CLIENT}, 10.0.0.2", CLIENT),
-        # Less than the proxies add: it came past them, so its own words are not believed.
+        # Fewer than the proxies add: it bypassed them, so its own header is not believed.
         (1, None, PROXY),
         (2, CLIENT, PROXY),
         (1, "", PROXY),
@@ -33,11 +32,11 @@ def address_of(settings, proxies, forwarded=None, remote=PROXY):
         (1, f"{CLIENT}, {'9' * 5000}", "unknown"),
     ],
 )
-def test_only_what_the_proxies_added_counts(settings, proxies, forwarded, address):
+def test_only_the_part_that_the_proxies_added_is_believed(settings, proxies, forwarded, address):
     assert address_of(settings, proxies, forwarded) == address
 
 
-def test_a_site_of_ipv6_is_one_client(settings):
+def test_an_ipv6_network_is_one_client(settings):
     first, second, other = (
         address_of(settings, 0, remote=address)
         for address in ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1")
@@ -46,7 +45,7 @@ def test_a_site_of_ipv6_is_one_client(settings):
     assert other == "2001:db8:0:2::/64"
 
 
-def test_the_sites_of_a_larger_network_of_ipv6_have_a_limit_together(db, anyone, settings):
+def test_the_networks_of_an_ipv6_site_share_a_limit(db, anyone, settings):
     settings.LOGIN_RATE_PER_ADDRESS, settings.LOGIN_RATE_PER_USERNAME = "2/d", ""
 
     def fails(networks, prefix="2001:db8:1"):
@@ -59,7 +58,7 @@ def test_the_sites_of_a_larger_network_of_ipv6_have_a_limit_together(db, anyone,
         ]
 
     assert fails(range(60)) == [401] * 8 + [429] * 52
-    # A neighbour outside of it goes on, and so do the addresses of IPv4.
+    # Another site is not affected, nor are IPv4 addresses.
     assert fails([1], "2001:db8:2") == [401]
     assert fail(anyone) == 401
 
@@ -77,8 +76,9 @@ def fail(client, **headers):
     return client.post("/api/login/", login, format="json", headers=headers).status_code
 
 
-def test_a_forged_header_is_no_new_address_to_the_limits(db, anyone, settings, monkeypatch):
-    monkeypatch.setattr(rates, "time", NOON)
+# No day ends during the test.
+@time_machine.travel("2027-01-15 12:00 +0000")
+def test_a_forged_header_does_not_get_around_the_limits(db, anyone, settings):
     settings.LOGIN_RATE_PER_ADDRESS = "2/d"
     for proxies, forwarded in (0, "203.0.113.{}"), (1, "203.0.113.{}, 192.0.2.7"):
         settings.TRUSTED_PROXIES = proxies
@@ -89,7 +89,7 @@ def test_a_forged_header_is_no_new_address_to_the_limits(db, anyone, settings, m
 
 
 @pytest.mark.parametrize(("trusted", "status"), [(False, 301), (True, 200)])
-def test_a_forwarded_scheme_is_believed_when_told_to(client, settings, trusted, status):
+def test_a_forwarded_scheme_is_believed_if_so_configured(client, settings, trusted, status):
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if trusted else None
 

@@ -1,4 +1,4 @@
-"""Counting with Redis, over all processes, and going on without it."""
+"""Rates that all processes count in Redis, and that survive its loss."""
 
 import logging
 import tempfile
@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+import time_machine
 from django.core.cache import caches
 
-from almaFintech.api import rates
-from almaFintech.api.rates import Count, Rate
-from almaFintech.tests.clocks import NOON
+from almaFintech.api.rates import Count, Rate, counters
 from almaFintech.tests.redis import Redis
 from almaFintech.tests.servers import PRODUCTION, evaluate, python
 from conftest import PASSWORD
@@ -21,7 +20,7 @@ ELSEWHERE = "198.51.100.2"
 
 @pytest.fixture
 def server():
-    # The path of a socket may have 107 bytes, and pytest's own folders are deep.
+    # The path of a socket has at most 107 bytes, and pytest's own folders are deep.
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
         server = Redis(Path(folder))
         yield server
@@ -29,15 +28,16 @@ def server():
 
 
 @pytest.fixture
-def redis(server, settings, monkeypatch):
+def redis(server, settings):
     """A Redis that this process uses as a production server would."""
     settings.CACHES = evaluate("s.CACHES", REDIS_URL=server.url)
-    monkeypatch.setattr(rates, "_redis_left_alone_until", 0.0)
-    # No test is begun on one day and ended on the next.
-    monkeypatch.setattr(rates, "time", NOON)
+    counters.until = 0.0
     settings.LOGIN_RATE_PER_ADDRESS = "3/d"
     caches["process"].clear()
-    yield server
+    # No day ends during a test.
+    with time_machine.travel("2027-01-15 12:00 +0000"):
+        yield server
+    counters.until = 0.0
     for cache in caches.all(initialized_only=True):
         cache.close()
 
@@ -52,7 +52,7 @@ def log_in(client, **extra):
     return client.post("/api/login/", login, format="json", **extra)
 
 
-def test_all_processes_count_together(redis, monkeypatch):
+def test_all_processes_count_together(redis):
     code = """
 import django; django.setup()
 from almaFintech.api.rates import Count, Rate
@@ -67,15 +67,14 @@ print([Count(Rate(5, 10**9), "a", "b").add() for _ in range(3)])
         "[True, True, True]",
         "[True, True, False]",
     ]
-    monkeypatch.setattr(rates, "time", time)
     assert Count(Rate(5, 10**9), "a", "b").is_full()
 
 
-def test_a_redis_that_dies_takes_no_login_with_it(alice, anyone, redis, caplog):
+def test_logins_survive_the_loss_of_redis(alice, anyone, redis, caplog):
     assert [fail(anyone).status_code for _ in range(2)] == [401, 401]
     redis.kill()
 
-    # This process now counts for itself, and from nothing.
+    # This process now counts for itself, from 0.
     answers = [fail(anyone).status_code for _ in range(4)]
 
     assert answers == [401, 401, 401, 429]
@@ -83,16 +82,16 @@ def test_a_redis_that_dies_takes_no_login_with_it(alice, anyone, redis, caplog):
     assert log_in(anyone, REMOTE_ADDR=ELSEWHERE).status_code == 200
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     [error] = [record for record in errors if record.name == "almaFintech.api.rates"]
-    assert error.getMessage().startswith("Redis is away, and each process counts for itself: ")
+    assert error.getMessage().startswith("Redis is down, and each process counts for itself: ")
     assert errors == [error]
 
 
-def test_a_redis_that_comes_back_counts_again(alice, anyone, redis, monkeypatch):
+def test_redis_counts_again_once_it_is_back(alice, anyone, redis):
     redis.kill()
     assert [fail(anyone).status_code for _ in range(4)] == [401, 401, 401, 429]
 
     redis.start()
-    monkeypatch.setattr(rates, "_redis_left_alone_until", 0.0)
+    counters.until = 0.0
 
     assert [fail(anyone).status_code for _ in range(4)] == [401, 401, 401, 429]
 

@@ -18,11 +18,12 @@ class TooManyRefused(TooMany):
 
 
 @contextmanager
-def revealing_little(user: User) -> Iterator[None]:
-    """Book transfers of `user` inside; staff, who sees all accounts, is not limited.
+def limited_refusals(user: User) -> Iterator[None]:
+    """Limit the refusals that `user` gets for the transfers booked inside.
 
-    Raises TooManyRefused once `REFUSED_TRANSFERS_RATE` is used up, before anything is looked
-    up, and instead of a refusal by which requests at the same time would go beyond it.
+    Staff sees all accounts and is not limited. Raises TooManyRefused before anything is looked up
+    once `REFUSED_TRANSFERS_RATE` is used up, and instead of a refusal with which concurrent
+    requests would exceed it.
     """
     rate = Rate.parse(settings.REFUSED_TRANSFERS_RATE)
     if rate is None or user.is_staff:

@@ -1,28 +1,27 @@
-"""How often a login may fail, and how often one user may log in.
+"""Rate limits of failed logins, and of one user's logins.
 
-A failed login is counted for its address and for the user name that it tried, whether there is
-such a user or not. Whoever knows a name could use up its count on purpose; so an address from
-which the user has logged in before has a count of its own for that name, out of reach of others.
+A failed login is counted for its address and for the username that it tried, whether there is
+such a user or not. Anyone who knows a username could use up its count on purpose; so an address
+from which the user has logged in before has its own count for that name, which others cannot reach.
 """
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.cache import BaseCache
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from almaFintech.api.rates import Count, Rate, TooMany, key_of, shared
+from almaFintech.api.rates import Count, Rate, TooMany, counters, key_of
 from login.addresses import UNKNOWN, client_address, site_of
 
-# The login by password, at the API and at the admin alike, tries a username; the refresh a user
-# id. They are counted apart: an app begins its day by trying the token of yesterday.
+# The login by password, at the API and at the admin alike, tries a username; the refresh tries a
+# user id. They are counted apart: an app begins its day by trying yesterday's token.
 LOGIN = "login"
 REFRESH = "refresh"
 
-# How many of its networks may fail as often as one may, before a whole site of IPv6 is refused.
+# A whole IPv6 site may fail so many times as often as one of its networks.
 SITE_TIMES = 4
 
-# For how long an address is remembered as one of the user's.
+# An address is remembered for so long as one of the user's.
 KNOWN_SECONDS = 30 * 24 * 60 * 60
 
 
@@ -37,10 +36,10 @@ class TooManyLogins(TooMany):
 
 
 class Attempt:
-    """One attempt to log in. Say what became of it: `failed()` or `succeeded()`.
+    """One attempt to log in. Report its result: `failed()` or `succeeded()`.
 
-    Each step raises TooManyFailedLogins when too many have failed. That `succeeded()` does so
-    too makes the limit exact: of a thousand guesses at once, no more than the rate learn
+    Each step raises TooManyFailedLogins when too many have failed. Since `succeeded()` does so
+    too, the limit is exact: of a thousand concurrent guesses, no more than the rate allows learn
     whether they were right.
 
     Right passwords cost as much time as wrong ones, so they are counted as well: when a user has
@@ -59,9 +58,8 @@ class Attempt:
             self._limit(settings.LOGIN_RATE_PER_ADDRESS, "address", site, times=SITE_TIMES)
 
     def by(self, name: str) -> None:
-        """Tell whom the attempt is for; without that, only the address counts."""
-        key = _known(self.door, name, self.address)
-        is_known = shared(lambda cache: cache.get(key, False))
+        """Set the name that the attempt is for; without one, only the address is counted."""
+        is_known = counters.get(_known(self.door, name, self.address), False)
         self._limit(
             settings.LOGIN_RATE_PER_USERNAME, "name", name, self.address if is_known else ""
         )
@@ -73,11 +71,11 @@ class Attempt:
                 raise TooManyLogins(self.logins.wait())
 
     def failed(self) -> None:
-        # All are counted, even when the first is full.
+        # Each is counted, even when the first one is full.
         self._refuse([count for count in self.counts if not count.add()])
 
     def succeeded(self, user: AbstractBaseUser) -> None:
-        """Let the login pass, and remember the address as one of the user's."""
+        """Count the login, and remember the address as one of the user's."""
         self._refuse([count for count in self.counts if count.is_full()])
         if self.logins and not self.logins.add():
             raise TooManyLogins(self.logins.wait())
@@ -85,11 +83,7 @@ class Attempt:
             _known(LOGIN, user.get_username(), self.address),
             _known(REFRESH, str(user.pk), self.address),
         ]
-
-        def remember(cache: BaseCache) -> None:
-            cache.set_many(dict.fromkeys(keys, True), timeout=KNOWN_SECONDS)
-
-        shared(remember)
+        counters.set_many(dict.fromkeys(keys, True), KNOWN_SECONDS)
 
     def _limit(self, rate: str, *parts: str, times: int = 1) -> None:
         limit = Rate.parse(rate)

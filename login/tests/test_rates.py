@@ -1,15 +1,16 @@
-"""How often a login may fail, at which door, from where and for whom."""
+"""Limits of failed logins, for each door, address and name."""
 
 import re
 
 import pytest
+import time_machine
 from django.core.management import call_command
 from django.test import RequestFactory
 from rest_framework_simplejwt.tokens import RefreshToken
 
-from almaFintech.api import rates
+from almaFintech.api.rates import Rate
 from conftest import PASSWORD, Person
-from login.limits import LOGIN, Attempt, TooManyFailedLogins, TooManyLogins
+from login.rates import LOGIN, Attempt, TooManyFailedLogins, TooManyLogins
 
 HOME, OFFICE, BAR = "192.0.2.1", "198.51.100.2", "203.0.113.3"
 
@@ -21,21 +22,10 @@ def small_rates(settings):
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """A clock that stands still, 20 seconds before the end of its minute, until a test sets it."""
-
-    class Clock:
-        now = 1_800_000_040.0
-
-        def time(self):
-            return self.now
-
-        def monotonic(self):
-            return self.now
-
-    clock = Clock()
-    monkeypatch.setattr(rates, "time", clock)
-    return clock
+def clock():
+    """A clock that stands still, 20 seconds before the end of its minute, until a test moves it."""
+    with time_machine.travel(1_800_000_040, tick=False) as clock:
+        yield clock
 
 
 @pytest.fixture
@@ -85,10 +75,10 @@ def test_an_address_may_fail_so_often_whatever_names_it_tries(alice, bob, log_in
 
 def test_the_window_ends(alice, log_in, clock):
     assert statuses(log_in() for _ in range(4)) == [401] * 3 + [429]
-    clock.now += 19
+    clock.shift(19)
     assert log_in("alice", PASSWORD)["Retry-After"] == "1"
 
-    clock.now += 1
+    clock.shift(1)
 
     assert log_in("alice", PASSWORD).status_code == 200
 
@@ -106,15 +96,14 @@ def test_one_address_alone_does_not_use_up_a_name_by_default():
     from almaFintech.settings import ENVIRONMENT
 
     address, name = (
-        rates.Rate.parse(ENVIRONMENT[f"LOGIN_RATE_PER_{kind}"][1])
-        for kind in ("ADDRESS", "USERNAME")
+        Rate.parse(ENVIRONMENT[f"LOGIN_RATE_PER_{kind}"][1]) for kind in ("ADDRESS", "USERNAME")
     )
     assert address.most / address.seconds < name.most / name.seconds
 
 
 def test_nobody_keeps_an_owner_out_of_the_addresses_that_are_known(alice, log_in, clock):
     assert log_in("alice", PASSWORD, HOME).status_code == 200
-    clock.now += 3600
+    clock.shift(3600)
 
     exhaust(log_in)
 
@@ -169,7 +158,7 @@ def test_a_refused_attempt_is_not_counted(alice, log_in, clock):
     """Whoever goes on knocking while refused does not make the next window shorter."""
     assert statuses(log_in() for _ in range(50)) == [401] * 3 + [429] * 47
 
-    clock.now += 20
+    clock.shift(20)
 
     assert statuses(log_in() for _ in range(4)) == [401] * 3 + [429]
 
@@ -209,7 +198,7 @@ def test_a_user_may_log_in_so_often(alice, bob, log_in, log_in_to_admin, hashes,
     assert log_in_to_admin("alice", PASSWORD).status_code == 429
     assert hashes == []
     assert log_in("bob", PASSWORD).status_code == 200
-    clock.now += 20
+    clock.shift(20)
     assert log_in("alice", PASSWORD).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""What a user may learn of other accounts from transfers that are refused, and how quickly."""
+"""Limit on what refused transfers reveal about other accounts."""
 
 import pytest
 
