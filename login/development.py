@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
 
 from almaFintech.db.failures import reason_of
-from almaFintech.server.checks import STORED
+from almaFintech.server.startup import STORED
 from login.models import Profile
 
 logger = logging.getLogger(__name__)

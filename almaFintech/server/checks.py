@@ -23,10 +23,6 @@ PUBLISHED_KEYS = {
 
 SHORTEST_LEDGER_KEY = 50
 
-# Tag of the checks, of any app, that look for what must not be stored in the database of a
-# production server.
-STORED = "stored"
-
 
 @register(Tags.database)
 def database_returns_inserted_rows(

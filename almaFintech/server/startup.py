@@ -12,7 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from almaFintech import EXIT_STATUS
-from almaFintech.server.checks import STORED
+
+# The tag of the checks, of any app, that look for what must not be stored in the database of a
+# production server.
+STORED = "stored"
 
 # Warnings of `check --deploy` that are reasons not to start: a weak SECRET_KEY or fallback,
 # DEBUG, and no ALLOWED_HOSTS.

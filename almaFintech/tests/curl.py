@@ -1,4 +1,4 @@
-"""As much of curl as the README uses: `curl.py BASE ARG ...` sends every request to BASE."""
+"""The options of curl that the README uses: `curl.py BASE ARG ...` sends every request to BASE."""
 
 import argparse
 import sys

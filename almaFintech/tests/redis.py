@@ -1,10 +1,11 @@
-"""A Redis of our own, made to be stopped and killed."""
+"""A temporary Redis for tests that stop and kill it."""
 
 import os
 import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import redis
@@ -14,16 +15,16 @@ REASON = "redis-server is not installed (Debian: apt-get install redis-server)"
 
 
 class Redis:
-    """A server that listens on a Unix socket in `folder` alone and keeps nothing."""
+    """A server that listens only on a Unix socket in `folder`, and stores nothing."""
 
-    def __init__(self, folder):
-        if SERVER is None:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(REASON)
+    def __init__(self, folder: Path) -> None:
         self.socket = folder / "redis.socket"
         self.url = f"unix://{self.socket}"
         self.start()
 
-    def start(self):
+    def start(self) -> None:
+        if SERVER is None:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(REASON)
         options = {"port": "0", "unixsocket": str(self.socket), "save": "", "appendonly": "no"}
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
@@ -38,9 +39,9 @@ class Redis:
                     time.sleep(0.05)
         pytest.fail("redis-server does not answer")
 
-    def hang(self):
+    def hang(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
 
-    def kill(self):
+    def kill(self) -> None:
         self.process.kill()
         self.process.wait()

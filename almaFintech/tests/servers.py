@@ -1,4 +1,4 @@
-"""Other processes of this server, which know nothing but the environment given to them."""
+"""Other processes of this server, with nothing but the environment that the tests give them."""
 
 import http.client
 import json
@@ -9,23 +9,37 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from django.core.management.utils import get_random_secret_key
 
 from almaFintech.settings import BASE_DIR
 
-# The least that a production server has to be told, with a database that needs no service.
+# The least that a production server needs, with a database that needs no service.
 PRODUCTION = {
     "DEBUG": "false",
-    # A new one in each run: one that is written down somewhere is not secret.
+    # New ones in each run: a key that is written down somewhere is not secret.
     "SECRET_KEY": get_random_secret_key(),
     "LEDGER_KEY": get_random_secret_key(),
     "ALLOWED_HOSTS": "wallet.example",
     "DATABASE_URL": "sqlite://:memory:",
 }
 START_SECONDS = 60
+SETTLE_SECONDS = 20
+PASSWORD = "a long and quiet river"
+
+# The connections to the database that is asked.
+CLIENTS = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND backend_type = 'client backend'"
+)
+# The sessions that wait for a lock of the one that asks.
+WAITERS = (
+    "SELECT count(*) FROM pg_locks "
+    "WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+)
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,8 +53,8 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-def evaluate(expression: str, **environment: str) -> object:
-    """What an expression is in a process that has read the settings, as `s`, from `environment`."""
+def evaluate(expression: str, **environment: str) -> Any:
+    """Evaluate an expression in a process that has read the settings, `s`, from `environment`."""
     code = f"from almaFintech import settings as s; import json; print(json.dumps({expression}))"
     done = python("-c", code, **environment)
     assert done.returncode == 0, done.stderr
@@ -56,12 +70,12 @@ class Answer(NamedTuple):
     headers: http.client.HTTPMessage
     body: bytes
 
-    def json(self) -> object:
+    def json(self) -> Any:
         return json.loads(self.body)
 
 
 class Server:
-    """A production server on a port of its own, started as `make serve` does."""
+    """A production server on its own port, started as `make serve` does."""
 
     def __init__(self, log: Path, **settings: str) -> None:
         with socket.socket() as probe:
@@ -72,7 +86,7 @@ class Server:
             **PRODUCTION,
             "SECURE_SSL_REDIRECT": "false",
             "SERVE_ADDRESS": "{}:{}".format(*self.address),
-            # A folder of its own for what it leaves behind.
+            # For what it leaves behind.
             "TMPDIR": str(log.parent),
             **settings,
         }
@@ -99,7 +113,7 @@ class Server:
         raise AssertionError(self.log.read_text())
 
     def all_workers_started(self) -> bool:
-        """Any worker may answer first, while the others still load and have logged nothing."""
+        """Return whether no worker is still loading; /healthz tells only of the first one."""
         started = re.findall(r'"event": "Started worker-\d+"', self.log.read_text())
         return len(started) == int(self.settings.get("SERVE_WORKERS", 2))
 
@@ -107,7 +121,7 @@ class Server:
         self.stop()
 
     def stop(self) -> int:
-        """End it in order, and return its exit status."""
+        """Shut it down gracefully, and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
 
@@ -128,3 +142,34 @@ class Server:
 
     def manage(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return python("manage.py", *arguments, **self.settings, **environment)
+
+
+def log_in(server: Server) -> str:
+    """Make the first member of staff, and return an access token."""
+    boss = ["--noinput", "--username=boss", "--email=boss@wallet.example"]
+    made = server.manage("createsuperuser", *boss, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+    assert made.returncode == 0, made.stderr
+    login = {"username": "boss", "password": PASSWORD}
+    return server.request("POST", "/api/login/", login).json()["access"]
+
+
+def open_account(server: Server, token: str, balance: int) -> int:
+    """Open an account in USD, and return its id."""
+    body = {"currency": "USD", "balance": balance}
+    return server.request("POST", "/api/accounts/", body, token).json()["id"]
+
+
+def children(process: int) -> list[int]:
+    """Return the ids of the processes that a process has started, the oldest first."""
+    pids = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(pid) for pid in pids.split()]
+
+
+def settles(read: Callable[[], object], expected: object) -> bool:
+    """Return whether `read` returns what is expected, now or within some seconds."""
+    end = time.monotonic() + SETTLE_SECONDS
+    while read() != expected:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True

@@ -95,9 +95,10 @@ def test_a_name_may_be_failed_so_often_wherever_from(alice, log_in, username):
 def test_one_address_alone_does_not_use_up_a_name_by_default():
     from almaFintech.settings import ENVIRONMENT
 
-    address, name = (
-        Rate.parse(ENVIRONMENT[f"LOGIN_RATE_PER_{kind}"][1]) for kind in ("ADDRESS", "USERNAME")
-    )
+    address = Rate.parse(str(ENVIRONMENT["LOGIN_RATE_PER_ADDRESS"][1]))
+    name = Rate.parse(str(ENVIRONMENT["LOGIN_RATE_PER_USERNAME"][1]))
+    assert address is not None
+    assert name is not None
     assert address.most / address.seconds < name.most / name.seconds
 
 

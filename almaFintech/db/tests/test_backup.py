@@ -185,6 +185,7 @@ def test_a_program_older_than_the_server_is_told_of(monkeypatch):
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has no server")
     engine = backups.ENGINES[connection.vendor]
+    assert isinstance(engine, backups.PostgreSQL | backups.MariaDB)
     assert engine.tool(PROGRAMS[connection.vendor]).version() > (9, 0)
     monkeypatch.setattr(backups.Tool, "version", lambda self: (9, 6))
     name = "pg_version" if connection.vendor == "postgresql" else "mysql_version"
@@ -196,7 +197,9 @@ def test_a_program_older_than_the_server_is_told_of(monkeypatch):
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no password")
 def test_no_password_is_on_a_command_line(monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "PASSWORD", "a quiet river")
-    tool = backups.ENGINES[connection.vendor].tool("pg_dump")
+    engine = backups.ENGINES[connection.vendor]
+    assert isinstance(engine, backups.PostgreSQL | backups.MariaDB)
+    tool = engine.tool("pg_dump")
 
     assert "a quiet river" in tool.variables.values()
     assert not any("quiet" in argument for argument in tool.arguments)

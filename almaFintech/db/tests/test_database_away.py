@@ -12,8 +12,8 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from django.db.utils import ConnectionHandler
 
 from almaFintech.db.postgresql import base
-from almaFintech.tests.servers import Server
-from conftest import PASSWORD, once
+from almaFintech.tests.servers import Server, log_in
+from conftest import once
 from crashtest.servers import Database
 
 
@@ -144,10 +144,7 @@ def seconds(work):
 def test_a_database_that_is_stopped_keeps_nobody_waiting(tmp_path, database):
     settings = {"DATABASE_URL": database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(40) as threads:
-        boss = ["--noinput", "--username=boss", "--email=boss@wallet.example"]
-        server.manage("createsuperuser", *boss, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
-        login = {"username": "boss", "password": PASSWORD}
-        token = server.request("POST", "/api/login/", login).json()["access"]
+        token = log_in(server)
 
         def accounts(_=None):
             return server.request("GET", "/api/accounts/", token=token).status

@@ -15,8 +15,15 @@ from almaFintech.db import connections, transactions
 from almaFintech.db.failures import is_lock_timeout
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Busy
-from almaFintech.server.tests.test_serve import WAITERS, children, log_in, open_account, settles
-from almaFintech.tests.servers import Server, evaluate
+from almaFintech.tests.servers import (
+    WAITERS,
+    Server,
+    children,
+    evaluate,
+    log_in,
+    open_account,
+    settles,
+)
 from conftest import needs_row_locks, once
 
 BUSY = {"detail": "The server is busy. Try again later.", "code": "busy"}

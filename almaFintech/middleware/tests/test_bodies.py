@@ -174,7 +174,10 @@ def ask(chunks):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(bounded(get_asgi_application())(scope, receive, send))
+    async def serve():
+        await bounded(get_asgi_application())(scope, receive, send)
+
+    asyncio.run(serve())
     body = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], json.loads(body), len(chunks) - len(unread)
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import logging.config
 from unittest.mock import patch
 
 import pytest

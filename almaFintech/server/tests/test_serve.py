@@ -7,50 +7,28 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psutil
 import pytest
 
 from almaFintech.settings import BASE_DIR
-from almaFintech.tests.servers import PRODUCTION, Server, evaluate, python
+from almaFintech.tests.servers import (
+    CLIENTS,
+    PRODUCTION,
+    WAITERS,
+    Server,
+    children,
+    evaluate,
+    log_in,
+    open_account,
+    python,
+    settles,
+)
 from conftest import once
 
 pytestmark = once
 
-CLIENTS = (
-    "SELECT count(*) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND backend_type = 'client backend'"
-)
-
-# Those who wait for a lock that the asking connection holds.
-WAITERS = (
-    "SELECT count(*) FROM pg_locks "
-    "WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-)
-
-PASSWORD = "a long and quiet river"
 LOCK_ACCOUNTS = ["BEGIN", "SELECT id FROM accounts_account FOR UPDATE"]
-
-
-def log_in(server: Server) -> str:
-    """Make the first staff user, and return an access token."""
-    boss = ["--noinput", "--username=boss", "--email=boss@wallet.example"]
-    made = server.manage("createsuperuser", *boss, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
-    assert made.returncode == 0, made.stderr
-    login = server.request("POST", "/api/login/", {"username": "boss", "password": PASSWORD})
-    return login.json()["access"]
-
-
-def open_account(server: Server, token: str, balance: int) -> int:
-    body = {"currency": "USD", "balance": balance}
-    return server.request("POST", "/api/accounts/", body, token).json()["id"]
-
-
-def children(process: int) -> list[int]:
-    return [
-        int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    ]
 
 
 def is_running(process: int) -> bool:
@@ -160,16 +138,6 @@ def test_servers_that_start_together_migrate_once(tmp_path, other_database):
             assert server.request("GET", "/readyz").status == 200
     applied = "".join(server.log.read_text() for server in servers)
     assert applied.count("Applying accounts.0001_initial... OK") == 1
-
-
-def settles(read, expected):
-    """Tell whether `read` returns what is expected, now or within some seconds."""
-    end = time.monotonic() + 20
-    while read() != expected:
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
