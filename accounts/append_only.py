@@ -1,8 +1,8 @@
-"""The triggers that keep the entries of the ledger as they were written."""
+"""The triggers that keep the entries of the ledger as they were written, from their migration."""
 
-from almaFintech.db.append_only import AppendOnly
+from importlib import import_module
 
-_entries = AppendOnly("accounts_entry", "entries", unique=("account_id", "seq"))
-MESSAGE = _entries.message
-install = _entries.install
-remove = _entries.remove
+_migration = import_module("accounts.migrations.0002_append_only_entries")
+MESSAGE = _migration.MESSAGE
+install = _migration.install
+remove = _migration.remove

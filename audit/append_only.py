@@ -1,8 +1,8 @@
-"""The triggers that keep the records of staff as they were written."""
+"""The triggers that keep the records of staff as they were written, from their migration."""
 
-from almaFintech.db.append_only import AppendOnly
+from importlib import import_module
 
-_records = AppendOnly("audit_record", "records", unique=("seq",))
-MESSAGE = _records.message
-install = _records.install
-remove = _records.remove
+_migration = import_module("audit.migrations.0002_append_only_records")
+MESSAGE = _migration.MESSAGE
+install = _migration.install
+remove = _migration.remove

@@ -430,7 +430,7 @@ MUTATIONS = (
     ),
     mistake(
         "entries-may-be-rewritten",
-        "almaFintech/db/append_only.py",
+        "accounts/migrations/0002_append_only_entries.py",
         "BEFORE UPDATE OR DELETE OR TRUNCATE ON",
         "BEFORE TRUNCATE ON",
         "test_entries.py::test_the_database_refuses_to_change_entries",

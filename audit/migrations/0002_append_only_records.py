@@ -1,8 +1,80 @@
+"""Triggers by which the database itself refuses to change or delete records.
+
+They bind every program that reaches the database, this one included. PostgreSQL's also refuse
+TRUNCATE. MariaDB has no trigger for that, so there the server's user should lack DROP.
+"""
+
 from django.db import migrations
 
-from audit import append_only
+# The errors are of classes that Django turns into an IntegrityError.
+MESSAGE = "records are append only"
+INSTALL = {
+    "postgresql": [
+        f"""
+        CREATE FUNCTION audit_record_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION '{MESSAGE}' USING ERRCODE = 'restrict_violation'; END $$
+        """,
+        """
+        CREATE TRIGGER audit_record_append_only
+        BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_record
+        FOR EACH STATEMENT EXECUTE FUNCTION audit_record_append_only()
+        """,
+    ],
+    "mysql": [
+        f"""
+        CREATE TRIGGER audit_record_no_update BEFORE update ON audit_record FOR EACH ROW
+        SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 4025, MESSAGE_TEXT = '{MESSAGE}'
+        """,
+        f"""
+        CREATE TRIGGER audit_record_no_delete BEFORE delete ON audit_record FOR EACH ROW
+        SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 4025, MESSAGE_TEXT = '{MESSAGE}'
+        """,
+    ],
+    "sqlite": [
+        f"""
+        CREATE TRIGGER audit_record_no_update BEFORE update ON audit_record
+        BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END
+        """,
+        f"""
+        CREATE TRIGGER audit_record_no_delete BEFORE delete ON audit_record
+        BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END
+        """,
+        # INSERT OR REPLACE deletes the row in its way without asking the trigger above.
+        f"""
+        CREATE TRIGGER audit_record_no_replace BEFORE INSERT ON audit_record
+        WHEN EXISTS (SELECT 1 FROM audit_record WHERE id = NEW.id OR (seq = NEW.seq))
+        BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END
+        """,
+    ],
+}
+REMOVE = {
+    "postgresql": [
+        "DROP TRIGGER audit_record_append_only ON audit_record",
+        "DROP FUNCTION audit_record_append_only()",
+    ],
+    "mysql": ["DROP TRIGGER audit_record_no_update", "DROP TRIGGER audit_record_no_delete"],
+    "sqlite": [
+        "DROP TRIGGER audit_record_no_update",
+        "DROP TRIGGER audit_record_no_delete",
+        "DROP TRIGGER audit_record_no_replace",
+    ],
+}
+
+
+def install(apps, schema_editor):
+    execute(schema_editor, INSTALL)
+
+
+def remove(apps, schema_editor):
+    execute(schema_editor, REMOVE)
+
+
+def execute(schema_editor, statements):
+    with schema_editor.connection.cursor() as cursor:
+        for statement in statements[schema_editor.connection.vendor]:
+            cursor.execute(statement)
 
 
 class Migration(migrations.Migration):
     dependencies = [("audit", "0001_initial")]
-    operations = [migrations.RunPython(append_only.install, append_only.remove)]
+    operations = [migrations.RunPython(install, remove)]
