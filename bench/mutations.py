@@ -12,7 +12,8 @@ RULES = "accounts/rules.py"
 MODELS = "accounts/models.py"
 KEYS = "accounts/idempotency.py"
 VERSIONS = "accounts/etags.py"
-VERIFICATION = "accounts/verification.py"
+CHAINS_CHECK = "accounts/verification/accounts.py"
+TRANSFERS_CHECK = "accounts/verification/transfers.py"
 TRANSACTIONS = "almaFintech/db/transactions.py"
 FAILURES = "almaFintech/db/failures.py"
 QUERYSETS = "almaFintech/db/querysets.py"
@@ -437,8 +438,8 @@ MUTATIONS = (
     ),
     mistake(
         "seals-not-verified",
-        VERIFICATION,
-        "if seq and not chain.ends_in(bytes(row[5])):",
+        CHAINS_CHECK,
+        "if not end.chain.ends_in(seal):",
         "if False:",
         "test_verify_ledger.py::test_a_tail_that_was_cut_off_is_found_by_the_seal",
     ),
@@ -489,23 +490,44 @@ MUTATIONS = (
     ),
     mistake(
         "sums-not-verified",
-        VERIFICATION,
+        CHAINS_CHECK,
         "if after != balance + amount:",
         "if False:",
         "test_verify_ledger.py::test_what_was_changed_is_named",
     ),
     mistake(
         "digests-not-verified",
-        VERIFICATION,
+        CHAINS_CHECK,
         "if not chain.accepts(content, digest):",
         "if not chain.accepts(content, digest) and False:",
         "test_verify_ledger.py::test_what_was_changed_is_named",
     ),
     mistake(
         "transfers-not-verified",
-        VERIFICATION,
-        "yield from self._check_transfers()",
+        "accounts/verification/__init__.py",
+        "yield from check_transfers()",
         "pass",
         "test_verify_ledger.py::test_what_was_changed_is_named",
+    ),
+    mistake(
+        "fields-not-compared",
+        TRANSFERS_CHECK,
+        "yield from _check_fields_of_entries()",
+        "pass",
+        "test_verify_ledger.py::test_what_was_changed_is_named",
+    ),
+    mistake(
+        "closed-accounts-not-compared",
+        TRANSFERS_CHECK,
+        "if least != greatest:",
+        "if False:",
+        "test_verify_ledger.py::test_what_was_changed_is_named",
+    ),
+    mistake(
+        "register-not-verified",
+        CHAINS_CHECK,
+        "yield from self._check_register()",
+        "pass",
+        "test_verify_ledger.py::test_any_change_of_any_column_is_found",
     ),
 )

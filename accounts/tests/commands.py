@@ -10,7 +10,7 @@ def verify(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str]
     try:
         call_command("verify_ledger", *map(str, args))
     except SystemExit as stop:
-        status = stop.code
+        status = int(stop.code or 0)
     out, err = capsys.readouterr()
     assert err == ""
     return status, out

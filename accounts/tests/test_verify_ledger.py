@@ -1,4 +1,4 @@
-"""The proof of the ledger: it finds what was changed behind the server's back, and nothing else."""
+"""Verification finds whatever was changed behind the server's back, and nothing else."""
 
 import errno
 import io
@@ -8,34 +8,44 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from copy import copy
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, OperationalError, connection, connections
+from django.db.models import (
+    BinaryField,
+    BooleanField,
+    CharField,
+    DateTimeField,
+    Field,
+    Model,
+)
 from django.db.transaction import TransactionManagementError, atomic
 from django.db.utils import load_backend
 from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from accounts import append_only, ledger, verification
-from accounts.models import Account, Entry, Transfer
+from accounts import ledger
+from accounts.models import Account, Entry, Register, Transfer
 from accounts.rules import InsufficientFunds
+from accounts.tests import tampering
 from accounts.tests.commands import verify
-from accounts.verification import Head, Verification, read_heads, side_by_side, snapshot
+from accounts.tests.tampering import behind_the_back
+from accounts.verification import Verification, reading
+from accounts.verification.heads import Head, read_heads
+from accounts.verification.reading import side_by_side, snapshot
 from almaFintech.db import chains
 
 # MariaDB commits when a trigger is dropped, so a test's transaction could not be rolled back.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-UNCHECKED = {
-    "postgresql": "SET session_replication_role = {}".format,
-    "mysql": "SET foreign_key_checks = {}".format,
-    "sqlite": "PRAGMA foreign_keys = {}".format,
-}[connection.vendor]
-OFF, ON = {"postgresql": ("replica", "DEFAULT")}.get(connection.vendor, (0, 1))
+LEDGER: list[type[Model]] = [Account, Transfer, Entry, Register]
 
 
 @pytest.fixture
@@ -98,23 +108,8 @@ def history(alice, bob, boss) -> Iterator[SimpleNamespace]:
     }
     yield SimpleNamespace(**ids, **transfers, boss=boss.user.pk, accounts=ids, people=(alice, bob))
     with behind_the_back() as cursor:
-        # What emptying the tables would stumble over.
+        # Foreign keys would keep the tables from being emptied.
         cursor.execute("DELETE FROM accounts_entry")
-
-
-@contextmanager
-def behind_the_back():
-    """A cursor that nothing stops: no trigger, no foreign key."""
-    # Not a real schema editor: SQLite's checks the foreign keys when it is done.
-    editor = SimpleNamespace(connection=connection)
-    append_only.remove(None, editor)
-    with connection.cursor() as cursor:
-        cursor.execute(UNCHECKED(OFF))
-        try:
-            yield cursor
-        finally:
-            cursor.execute(UNCHECKED(ON))
-            append_only.install(None, editor)
 
 
 def tamper(history: SimpleNamespace, sql: str) -> None:
@@ -124,7 +119,7 @@ def tamper(history: SimpleNamespace, sql: str) -> None:
 
 
 def named(history: SimpleNamespace) -> list[str]:
-    """What is found, such as "digest alice 2"."""
+    """Return the discrepancies as text such as "digest alice 2"."""
     names = {pk: name for name, pk in history.accounts.items()}
     return sorted(
         " ".join(
@@ -166,415 +161,193 @@ def test_every_kind_of_operation_verifies(history):
     }
 
 
-def test_nothing_verifies(db):
+def test_an_empty_ledger_verifies(db):
     assert list(Verification().run()) == []
 
 
 @pytest.mark.parametrize(
-    ("sql", "expected"),
+    ("sql", "complaint"),
     [
-        # Entries.
+        # Entries, against their chain.
+        (entry("alice", 2, "amount = amount - 1"), "balance_after alice 2"),
+        (entry("alice", 2, "balance_after = balance_after + 1"), "balance_after alice 2"),
+        (entry("alice", 2, "amount = amount - 1, balance_after = balance_after - 1"), "sum alice"),
+        (entry("carol", 3, "amount = -59, balance_after = 1"), "balance_after carol 3"),
+        (entry("alice", 3, "date = '2001-01-01 00:00:00'"), "date alice 3"),
+        (entry("alice", 2, "digest = %s"), "digest alice 2"),
+        (entry("alice", 5, "reason = 'Zinsen'"), "digest alice 5"),
+        (entry("alice", 5, "kind = 'opening'"), "kind alice 5"),
+        (entry("alice", 5, "kind = 'gift'"), "kind alice 5"),
+        (entry("alice", 5, "transfer_id = {first}"), "transfer alice 5"),
+        (entry("alice", 5, "counterparty = {bob}"), "counterparty alice 5"),
+        (entry("alice", 1, "kind = 'adjustment'"), "kind alice 1"),
+        (entry("franc", 2, "kind = 'adjustment'"), "kind franc 3"),
+        (entry("franc", 3, "currency = 'CHF'"), "currency franc"),
+        (entry("alice", 6, "seq = 7"), "seq alice 7"),
+        (entry("dan", 2, "account_id = {stranger}"), "seq dan 3"),
+        ("DELETE FROM accounts_entry WHERE account_id = {alice} AND seq = 1", "kind alice 2"),
+        ("DELETE FROM accounts_entry WHERE account_id = {alice} AND seq = 2", "seq alice 3"),
+        ("DELETE FROM accounts_entry WHERE account_id = {alice} AND seq = 6", "last_seq alice"),
+        ("DELETE FROM accounts_entry WHERE account_id = {alice}", "kind alice 1"),
+        ("DELETE FROM accounts_entry WHERE account_id = {carol} AND seq = 3", "kind carol 3"),
+        # Entries, against their transfer.
+        (entry("alice", 4, "amount = amount + 1"), "amount alice 4"),
+        (entry("bob", 2, "amount = amount + 1"), "amount bob 2"),
+        (entry("alice", 2, "currency = 'EUR'"), "currency alice 2"),
+        (entry("alice", 2, "by_id = {boss}"), "by alice 2"),
+        (entry("alice", 2, "counterparty = {carol}"), "counterparty alice 2"),
+        (entry("dan", 2, "counterparty = {bob}"), "destination"),
+        (entry("erin", 2, "counterparty = {bob}"), "origin"),
+        (entry("alice", 2, "transfer_id = NULL"), "transfer alice 2"),
+        (entry("alice", 2, "transfer_id = {fifth}"), "entry alice"),
+        (entry("alice", 2, "kind = 'cancellation'"), "entry alice 2"),
         (
-            entry("alice", 2, "amount = amount - 1"),
-            [
-                "amount alice 2",
-                "balance_after alice 2",
-                "digest alice 2",
-                "sum alice",
-                "total_transfer USD",
-            ],
-        ),
-        (
-            entry("alice", 2, "balance_after = balance_after + 1"),
-            ["balance_after alice 2", "balance_after alice 3", "digest alice 2"],
-        ),
-        (
-            entry("alice", 6, "balance_after = balance_after + 1"),
-            ["balance alice", "balance_after alice 6", "digest alice 6"],
-        ),
-        (
-            entry("alice", 2, "amount = amount - 1, balance_after = balance_after - 1"),
-            [
-                "amount alice 2",
-                "balance_after alice 3",
-                "digest alice 2",
-                "sum alice",
-                "total_transfer USD",
-            ],
-        ),
-        (
-            entry("alice", 3, "date = '2001-01-01 00:00:00'"),
-            ["booked alice 3", "date alice 3", "digest alice 3"],
-        ),
-        (entry("alice", 2, "digest = %s"), ["digest alice 2", "digest alice 3"]),
-        (entry("alice", 5, "reason = 'Zinsen'"), ["digest alice 5"]),
-        (entry("alice", 5, "by_id = NULL"), ["digest alice 5"]),
-        (entry("alice", 5, "kind = 'opening'"), ["digest alice 5", "kind alice 5"]),
-        (entry("alice", 5, "kind = 'gift'"), ["digest alice 5", "kind alice 5", "total USD"]),
-        (
-            entry("alice", 5, "kind = 'transfer'"),
-            [
-                "counterparty alice 5",
-                "digest alice 5",
-                "total USD",
-                "total_transfer USD",
-                "transfer alice 5",
-            ],
-        ),
-        (
-            entry("alice", 5, "transfer_id = {first}"),
-            ["digest alice 5", "entries", "transfer alice 5"],
-        ),
-        (entry("alice", 5, "counterparty = {bob}"), ["counterparty alice 5", "digest alice 5"]),
-        (entry("alice", 1, "kind = 'adjustment'"), ["digest alice 1", "kind alice 1"]),
-        (
-            entry("franc", 2, "kind = 'adjustment'"),
-            ["currency franc", "currency franc 3", "digest franc 2", "kind franc 3"],
-        ),
-        (entry("franc", 3, "kind = 'adjustment'"), ["digest franc 3", "kind franc 3"]),
-        (
-            entry("franc", 3, "currency = 'CHF'"),
-            ["currency franc", "digest franc 3", "total CHF", "total USD"],
-        ),
-        (
-            entry("alice", 2, "currency = 'EUR'"),
-            [
-                "currency alice 2",
-                "currency alice 2",
-                "digest alice 2",
-                "total_transfer EUR",
-                "total_transfer USD",
-            ],
-        ),
-        (entry("alice", 2, "by_id = {boss}"), ["by alice 2", "digest alice 2"]),
-        (entry("alice", 2, "counterparty = {carol}"), ["counterparty alice 2", "digest alice 2"]),
-        (
-            entry("alice", 2, "counterparty = {alice}"),
-            ["counterparty alice 2", "digest alice 2"],
-        ),
-        (
-            entry("carol", 2, "counterparty = {alice}"),
-            ["counterparty carol 2", "digest carol 2"],
-        ),
-        (
-            entry("alice", 4, "amount = amount + 1"),
-            [
-                "amount alice 4",
-                "balance_after alice 4",
-                "digest alice 4",
-                "sum alice",
-                "total_cancellation USD",
-            ],
-        ),
-        (
-            entry("bob", 2, "amount = amount + 1"),
-            [
-                "amount bob 2",
-                "balance_after bob 2",
-                "digest bob 2",
-                "sum bob",
-                "total_transfer USD",
-            ],
-        ),
-        (
-            entry("bob", 4, "amount = amount - 1"),
-            [
-                "amount bob 4",
-                "balance_after bob 4",
-                "digest bob 4",
-                "sum bob",
-                "total_cancellation USD",
-            ],
-        ),
-        (entry("alice", 2, "counterparty = NULL"), ["counterparty alice 2", "digest alice 2"]),
-        (
-            entry("alice", 2, "transfer_id = NULL"),
-            ["digest alice 2", "entry alice", "transfer alice 2"],
-        ),
-        (
-            entry("alice", 2, "transfer_id = {fifth}"),
-            ["amount alice 2", "booked alice 2", "digest alice 2", "entry alice", "entry alice 6"],
-        ),
-        (
-            entry("alice", 2, "kind = 'cancellation'"),
-            [
-                "digest alice 2",
-                "entry alice",
-                "entry alice 2",
-                "total_cancellation USD",
-                "total_transfer USD",
-            ],
-        ),
-        (
-            entry("alice", 4, "kind = 'transfer'"),
-            [
-                "booked alice 4",
-                "digest alice 4",
-                "entry alice",
-                "entry alice 4",
-                "total_cancellation USD",
-                "total_transfer USD",
-            ],
-        ),
-        (entry("dan", 2, "counterparty = {bob}"), ["account erin 2", "digest dan 2"]),
-        (entry("erin", 2, "counterparty = {bob}"), ["counterparty erin 2", "digest erin 2"]),
-        (
-            entry("dan", 2, "account_id = {stranger}"),
-            [
-                "opened",
-                "account stranger 2",
-                "balance_after dan 3",
-                "balance_after stranger 2",
-                "digest dan 3",
-                "digest stranger 2",
-                "kind stranger 2",
-                "kind stranger 3",
-                "seq dan 3",
-                "seq stranger 2",
-                "sum dan",
-                "sum stranger",
-            ],
-        ),
-        (entry("alice", 6, "seq = 7"), ["digest alice 7", "last_seq alice", "seq alice 7"]),
-        (
-            "DELETE FROM accounts_entry WHERE account_id = {alice} AND seq = 2",
-            [
-                "balance_after alice 3",
-                "digest alice 3",
-                "entry alice",
-                "seq alice 3",
-                "sum alice",
-                "total_transfer USD",
-            ],
-        ),
-        (
-            "DELETE FROM accounts_entry WHERE account_id = {alice} AND seq = 1",
-            [
-                "balance_after alice 2",
-                "digest alice 2",
-                "kind alice 2",
-                "seq alice 2",
-                "sum alice",
-                "total USD",
-            ],
-        ),
-        (
-            "DELETE FROM accounts_entry WHERE account_id = {alice} AND seq = 6",
-            [
-                "balance alice",
-                "entry alice",
-                "last_date alice",
-                "seal alice",
-                "last_seq alice",
-                "sum alice",
-                "total_transfer USD",
-            ],
-        ),
-        (
-            "DELETE FROM accounts_entry WHERE account_id = {alice}",
-            [
-                "opened",
-                "entry alice",
-                "entry alice",
-                "entry alice",
-                "entry alice",
-                "kind alice 1",
-                "sum alice",
-                "total USD",
-                "total_cancellation USD",
-                "total_transfer USD",
-            ],
-        ),
-        (
-            "DELETE FROM accounts_entry WHERE account_id = {carol} AND seq = 3",
-            ["kind carol 3", "sum carol", "total USD"],
-        ),
-        (
-            "DELETE FROM accounts_entry WHERE transfer_id = {first}",
-            [
-                "balance_after alice 3",
-                "balance_after bob 3",
-                "digest alice 3",
-                "digest bob 3",
-                "entry alice",
-                "entry bob",
-                "seq alice 3",
-                "seq bob 3",
-                "sum alice",
-                "sum bob",
-            ],
-        ),
-        (
-            "DELETE FROM accounts_entry WHERE kind = 'cancellation'",
-            [
-                "balance_after alice 5",
-                "balance_after bob 5",
-                "digest alice 5",
-                "digest bob 5",
-                "entry alice",
-                "entry bob",
-                "seq alice 5",
-                "seq bob 5",
-                "sum alice",
-                "sum bob",
-            ],
-        ),
-        (
-            entry("carol", 3, "amount = -59, balance_after = 1"),
-            ["balance_after carol 3", "digest carol 3", "sum carol", "total USD"],
+            "UPDATE accounts_entry SET transfer_id = {first} WHERE transfer_id IS NOT NULL",
+            "entries",
         ),
         # Accounts.
-        (
-            "UPDATE accounts_account SET balance = balance + 1 WHERE id = {alice}",
-            ["balance alice", "sum alice", "total USD"],
-        ),
-        (
-            "UPDATE accounts_account SET currency = 'EUR' WHERE id = {alice}",
-            ["currency alice", "total EUR", "total USD"],
-        ),
-        ("UPDATE accounts_account SET last_seq = 5 WHERE id = {alice}", ["last_seq alice"]),
-        ("UPDATE accounts_account SET last_date = NULL WHERE id = {alice}", ["last_date alice"]),
-        ("UPDATE accounts_account SET seal = %s WHERE id = {alice}", ["seal alice"]),
-        (
-            "DELETE FROM accounts_account WHERE id = {franc}",
-            ["kind franc 4", "sum franc", "total USD"],
-        ),
-        (
-            "INSERT INTO accounts_account (id, currency, balance, last_seq, seal) "
-            "VALUES ({stranger}, 'USD', 0, 0, %s)",
-            ["kind stranger 1"],
-        ),
+        ("UPDATE accounts_account SET balance = balance + 1 WHERE id = {alice}", "balance alice"),
+        ("UPDATE accounts_account SET currency = 'EUR' WHERE id = {alice}", "currency alice"),
+        ("UPDATE accounts_account SET last_seq = 5 WHERE id = {alice}", "last_seq alice"),
+        ("UPDATE accounts_account SET last_date = NULL WHERE id = {alice}", "last_date alice"),
+        ("UPDATE accounts_account SET seal = %s WHERE id = {alice}", "seal alice"),
+        ("DELETE FROM accounts_account WHERE id = {franc}", "kind franc 4"),
         (
             "INSERT INTO accounts_account (id, currency, balance, last_seq, seal) "
             "VALUES ({carol}, 'USD', 3, 3, %s)",
-            [
-                "balance carol",
-                "destination carol 2",
-                "kind carol 4",
-                "last_date carol",
-                "seal carol",
-                "sum carol",
-                "total USD",
-            ],
+            "kind carol 4",
         ),
         # Transfers.
-        (
-            "UPDATE accounts_transfer SET balance = balance + 1 WHERE id = {first}",
-            ["amount alice 2", "amount bob 2"],
-        ),
-        (
-            "UPDATE accounts_transfer SET currency = 'EUR' WHERE id = {first}",
-            ["currency alice 2", "currency bob 2"],
-        ),
-        (
-            "UPDATE accounts_transfer SET origin_id = {franc} WHERE id = {first}",
-            ["account alice 2", "counterparty bob 2"],
-        ),
+        ("UPDATE accounts_transfer SET balance = balance + 1 WHERE id = {first}", "amount alice 2"),
+        ("UPDATE accounts_transfer SET origin_id = {franc} WHERE id = {first}", "account alice 2"),
         (
             "UPDATE accounts_transfer SET destination_id = {franc} WHERE id = {second}",
-            ["account bob 3", "account bob 4", "counterparty alice 3", "counterparty alice 4"],
+            "account bob 3",
         ),
+        ("UPDATE accounts_transfer SET cancelled_by_id = NULL WHERE id = {second}", "by alice 4"),
         (
-            "UPDATE accounts_transfer SET origin_id = {franc} WHERE id = {fourth}",
-            ["account dan 2", "counterparty erin 2"],
+            "UPDATE accounts_transfer SET reference = 'FÜR MÄRZ' WHERE id = {second}",
+            "reason alice 3",
         ),
-        (
-            "UPDATE accounts_transfer SET created_by_id = {boss} WHERE id = {first}",
-            ["by alice 2", "by bob 2"],
-        ),
-        (
-            "UPDATE accounts_transfer SET created_by_id = NULL WHERE id = {first}",
-            ["by alice 2", "by bob 2"],
-        ),
-        (
-            "UPDATE accounts_transfer SET cancelled_by_id = NULL WHERE id = {second}",
-            ["by alice 4", "by bob 4"],
-        ),
-        (
-            "UPDATE accounts_transfer SET reference = 'a gift' WHERE id = {second}",
-            ["reason alice 3", "reason alice 4", "reason bob 3", "reason bob 4"],
-        ),
-        (
-            "UPDATE accounts_transfer SET date = '2001-01-01' WHERE id = {second}",
-            ["booked alice 3", "booked bob 3"],
-        ),
-        (
-            "UPDATE accounts_transfer SET date = '2999-01-01' WHERE id = {first}",
-            ["booked alice 2", "booked bob 2"],
-        ),
+        ("UPDATE accounts_transfer SET date = '2001-01-01' WHERE id = {second}", "booked alice 3"),
         (
             "UPDATE accounts_transfer SET cancelled_at = '2001-01-01' WHERE id = {second}",
-            ["cancelled alice 4", "cancelled bob 4"],
+            "cancelled alice 4",
         ),
-        (
-            "UPDATE accounts_transfer SET origin_id = NULL WHERE id = {second}",
-            ["origin alice 3"],
-        ),
+        ("UPDATE accounts_transfer SET origin_id = NULL WHERE id = {second}", "origin alice 3"),
         (
             "UPDATE accounts_transfer SET destination_id = NULL WHERE id = {first}",
-            ["destination bob 2"],
+            "destination bob 2",
         ),
         (
             "UPDATE accounts_transfer SET cancelled = TRUE, cancelled_at = date WHERE id = {first}",
-            ["entry alice", "entry bob"],
+            "entry alice",
         ),
         (
             "UPDATE accounts_transfer SET cancelled = FALSE, cancelled_at = NULL, "
             "cancelled_by_id = NULL WHERE id = {second}",
-            ["entry alice 4", "entry bob 4"],
+            "entry alice 4",
         ),
-        (
-            "DELETE FROM accounts_transfer WHERE id = {first}",
-            ["transfer alice 2", "transfer bob 2"],
-        ),
-        (
-            "INSERT INTO accounts_transfer "
-            "(date, origin_id, destination_id, currency, balance, cancelled, reference) "
-            "VALUES ('2026-01-01 00:00:00', {alice}, {bob}, 'USD', 1, FALSE, '')",
-            ["entry alice", "entry bob"],
-        ),
-        (
-            "UPDATE accounts_entry SET transfer_id = {first} WHERE transfer_id IS NOT NULL",
-            [
-                "booked alice 3",
-                "booked alice 6",
-                "booked bob 3",
-                "booked bob 5",
-                "booked carol 2",
-                "booked dan 2",
-                "booked erin 2",
-                "digest alice 3",
-                "digest alice 4",
-                "digest alice 6",
-                "digest bob 3",
-                "digest bob 4",
-                "digest bob 5",
-                "digest bob 6",
-                "digest carol 2",
-                "digest dan 2",
-                "digest erin 2",
-                "entries",
-                "entry",
-                "entry",
-                "entry",
-                "entry alice",
-                "entry alice",
-                "entry alice",
-                "entry bob",
-                "entry bob",
-                "entry bob",
-                "entry bob",
-            ],
-        ),
+        ("DELETE FROM accounts_transfer WHERE id = {first}", "transfer alice 2"),
     ],
 )
-def test_what_was_changed_is_named(history, sql, expected):
+def test_what_was_changed_is_named(history, sql, complaint):
+    """Each case gives the complaint that a reader expects first; there may be others."""
     tamper(history, sql)
 
-    assert named(history) == sorted(expected)
+    assert complaint in named(history)
 
 
-def test_an_entry_may_be_dated_later_for_the_sake_of_the_order(history, monkeypatch):
+# The columns that the verification does not vouch for, and why.
+UNVERIFIED = {
+    (Entry, "id"): "Nothing refers to it: the place of an entry in its chain is its seq.",
+}
+TEXTS = st.characters(min_codepoint=32, exclude_categories=["Cs"])
+
+
+def other_values(row: Model, field: "Field[Any, Any]", accounts: list[int]) -> st.SearchStrategy:
+    """Draw values of the field's type, other than the row's own."""
+    own = getattr(row, field.attname)
+    values: st.SearchStrategy[Any]
+    if field.related_model is Account:
+        # Accounts that are there: a foreign key keeps a transfer from naming another one.
+        values = st.sampled_from(accounts)
+    elif isinstance(field, BooleanField):
+        values = st.booleans()
+    elif isinstance(field, DateTimeField):
+        values = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+    elif isinstance(field, BinaryField):
+        values = st.binary(min_size=32, max_size=32)
+    elif isinstance(field, CharField):
+        # PostgreSQL cuts spaces off that are too many, and then nothing has changed.
+        padded = f"{own} "[: field.max_length]
+        variants = [own.upper(), own.lower(), own[:-1], padded]
+        values = st.text(TEXTS, max_size=field.max_length) | st.sampled_from(variants)
+    else:
+        values = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 30)
+    if field.null:
+        values |= st.none()
+    return values.filter(lambda value: value != own)
+
+
+def test_any_change_of_any_column_is_found(history):
+    rows = [row for model in LEDGER for row in model._base_manager.order_by("pk")]
+    accounts = [row.pk for row in rows if isinstance(row, Account)]
+    refused: list[object] = []
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.data())
+    def change(data):
+        row = data.draw(st.sampled_from(rows))
+        field = data.draw(
+            st.sampled_from(
+                [it for it in row._meta.concrete_fields if (type(row), it.name) not in UNVERIFIED]
+            )
+        )
+        value = data.draw(other_values(row, field, accounts))
+        changed = copy(row)
+        if field.primary_key:
+            changed.pk = value
+        try:
+            tampering.update(cursor, row, field, value)
+        except DatabaseError:
+            refused.append(value)
+            return
+        try:
+            assert list(Verification().run())
+        finally:
+            tampering.update(cursor, changed, field, getattr(row, field.attname))
+
+    with behind_the_back() as cursor:
+        change()
+    assert len(refused) < 50
+    assert list(Verification().run()) == []
+
+
+def test_any_row_that_was_deleted_is_found(history):
+    rows = [row for model in LEDGER for row in model._base_manager.order_by("pk")]
+
+    with behind_the_back() as cursor:
+        for row in rows:
+            tampering.delete(cursor, row)
+            assert list(Verification().run()), row
+            tampering.insert(cursor, row)
+    assert list(Verification().run()) == []
+
+
+def test_any_row_that_was_copied_is_found(history):
+    with behind_the_back() as cursor:
+        for model in Account, Transfer, Entry:
+            for row in model._base_manager.order_by("pk"):
+                # At the end of the chain, because two entries cannot have one number.
+                end = {"seq": 100} if model is Entry else {}
+                tampering.insert(cursor, row, id=history.stranger, **end)
+                assert list(Verification().run()), row
+                tampering.delete(cursor, model(pk=history.stranger))
+    assert list(Verification().run()) == []
+
+
+def test_an_entry_may_be_dated_later_to_keep_the_order(history, monkeypatch):
     """The clock of one server is ahead of the other's, for a transfer and for its cancellation."""
     alice, bob = history.alice, history.bob
     with monkeypatch.context() as ahead:
@@ -597,7 +370,7 @@ def test_a_date_that_was_taken_far_back_is_named(history):
     assert named(history) == ["booked alice 8", "booked bob 8"]
 
 
-def test_the_values_are_told(history):
+def test_the_values_are_printed(history):
     with behind_the_back() as cursor:
         cursor.execute(
             entry("alice", 2, "amount = 7, digest = %s").format(alice=history.alice), [b"\xab" * 32]
@@ -654,13 +427,13 @@ def test_pages_change_nothing(history, monkeypatch, page):
     tamper(history, entry("bob", 3, "amount = amount + 1"))
     tamper(history, entry("erin", 1, "reason = 'none'"))
     tamper(history, "UPDATE accounts_transfer SET created_by_id = NULL")
-    whole, heads = Verification(), []
+    whole, heads = Verification(), list[Head]()
     expected = list(whole.run())
     assert {d.check for d in expected} >= {"by", "amount", "digest", "total_transfer"}
-    sizes = []
+    sizes: list[int] = []
 
-    monkeypatch.setattr(verification, "PAGE", page)
-    run = Verification(keep=heads.append, progress=sizes.append)
+    monkeypatch.setattr(reading, "PAGE", page)
+    run = Verification(record_head=heads.append, progress=sizes.append)
 
     assert list(run.run()) == expected
     assert (run.accounts, run.entries, run.totals) == (whole.accounts, whole.entries, whole.totals)
@@ -729,7 +502,7 @@ def beside(tmp_path):
 
 def test_what_happens_meanwhile_is_not_reported(history, beside, monkeypatch):
     alice, bob = history.people
-    monkeypatch.setattr(verification, "PAGE", 2)
+    monkeypatch.setattr(reading, "PAGE", 2)
     before = Entry.objects.count()
 
     def work() -> None:
@@ -738,7 +511,7 @@ def test_what_happens_meanwhile_is_not_reported(history, beside, monkeypatch):
         Account.objects.create(currency="USD", balance=7)
         Account.objects.get(pk=history.franc).delete()
 
-    pages = []
+    pages: list[int] = []
 
     def meanwhile(entries: int) -> None:
         if not pages:
@@ -759,7 +532,7 @@ def test_what_happens_meanwhile_is_not_reported(history, beside, monkeypatch):
 
 def test_the_command_takes_a_snapshot(history, beside, monkeypatch, capsys):
     alice, bob = history.people
-    done = []
+    done: list[str] = []
 
     def after_the_first_page(execute, sql, params, many, context):
         result = execute(sql, params, many, context)
@@ -768,7 +541,7 @@ def test_the_command_takes_a_snapshot(history, beside, monkeypatch, capsys):
             beside(Transfer(origin=alice.account, destination=bob.account, balance=7).save)
         return result
 
-    monkeypatch.setattr(verification, "PAGE", 2)
+    monkeypatch.setattr(reading, "PAGE", 2)
     with connection.execute_wrapper(after_the_first_page):
         call_command("verify_ledger")
 
@@ -793,7 +566,7 @@ def test_a_snapshot_cannot_write(alice):
 # The command.
 
 
-def test_the_command_says_that_all_is_well(history, capsys):
+def test_the_command_reports_a_verified_ledger(history, capsys):
     status, out = verify(capsys)
 
     assert status == 0
@@ -849,7 +622,7 @@ def test_the_command_prints_discrepancies_in_json(history, capsys):
         **common,
     }
     assert (digest["check"], digest["seq"]) == ("digest", 3)
-    # The right digest is told to nobody.
+    # The right digest stays secret.
     assert zeros == {
         "check": "digest",
         "seq": 5,
@@ -867,11 +640,12 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_shows_how_far_it_is(history, monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
 
     call_command("verify_ledger", stdout=io.StringIO())
 
-    assert f" 0/{Entry.objects.latest('id').pk} " in sys.stderr.getvalue()
+    assert f" 0/{Entry.objects.latest('id').pk} " in terminal.getvalue()
 
 
 # Recorded heads.
@@ -913,9 +687,9 @@ def test_heads_move_on_with_the_entries(history, heads, capsys):
     assert [head.account for head in read_heads(heads)] == sorted(history.accounts.values())[:-1]
 
 
-def rewrite(account: int, key: str) -> None:
+def rewrite(account: int, secret: str) -> None:
     """Make the chain and the row of an account follow from its entries, whatever they are."""
-    key = chains.Key(key)
+    key = chains.Key(secret)
     seal = chains.GENESIS
     with behind_the_back() as cursor:
         for row in Entry.objects.of(account):
@@ -935,7 +709,7 @@ def test_a_chain_that_was_written_anew_without_the_key_is_found(history):
     history.lone = history.accounts["lone"] = lone.pk
     tamper(history, entry("lone", 1, "amount = 14, balance_after = 14"))
     tamper(history, "UPDATE accounts_account SET balance = 14 WHERE id = {lone}")
-    rewrite(lone.pk, key="a guess")
+    rewrite(lone.pk, "a guess")
 
     assert named(history) == ["digest lone 1", "seal lone"]
 
@@ -1075,7 +849,7 @@ def test_entries_of_an_earlier_key_verify_and_go_on(history, settings):
     assert {"digest alice 1", "digest bob 1"} <= set(named(history))
     # An earlier key that somebody has found out signs nothing after a later one.
     settings.LEDGER_KEY_FALLBACKS = [earlier]
-    last = Entry.objects.filter(account=history.alice).last()
+    last = Entry.objects.of(history.alice).latest("seq")
     key = chains.Key(settings.LEDGER_KEY)
     Transfer.objects.create(origin_id=history.alice, destination_id=history.bob, balance=1)
     after = Entry.objects.get(account=history.alice, seq=last.seq + 1)
@@ -1113,7 +887,7 @@ def test_an_account_whose_last_entry_is_of_the_future_books_nothing(
     assert response.json()["code"] == "account_ahead"
     assert response["Retry-After"] == "5"
     assert (alice.balance, Transfer.objects.count()) == (1_000_000, 0)
-    # Who has to go on may say so.
+    # An operator who has to go on can say so.
     settings.CLOCK_TOLERANCE_SECONDS = 3651 * 86_400
     assert alice.send(ahead, 1).status_code == 201
 
@@ -1210,7 +984,7 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, monkeypatch, capsys, pa
     assert capsys.readouterr().out == ""
 
 
-def test_what_is_no_regular_file_is_not_replaced(history, tmp_path, capsys):
+def test_only_a_regular_file_is_replaced(history, tmp_path, capsys):
     # As /dev/null is, or the end of a pipe.
     pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
@@ -1227,7 +1001,7 @@ def test_what_is_no_regular_file_is_not_replaced(history, tmp_path, capsys):
     assert set(tmp_path.iterdir()) == {pipe, link}
 
 
-def test_heads_that_cannot_be_written_are_no_discrepancies(history, heads, monkeypatch):
+def test_a_full_disk_is_no_discrepancy(history, heads, monkeypatch):
     recorded = heads.read_text()
 
     def full(file):
@@ -1243,11 +1017,11 @@ def test_heads_that_cannot_be_written_are_no_discrepancies(history, heads, monke
 
 
 @pytest.mark.parametrize("option", ["--no-color", "--json"])
-def test_a_database_that_is_away_is_no_discrepancy(db, capsys, option):
-    def away(*args):
+def test_a_database_failure_is_no_discrepancy(db, capsys, option):
+    def fail(*args: object) -> None:
         raise OperationalError("server closed the connection\nLINE 1: SELECT")
 
-    with connection.execute_wrapper(away), pytest.raises(CommandError) as refusal:
+    with connection.execute_wrapper(fail), pytest.raises(CommandError) as refusal:
         call_command("verify_ledger", option)
 
     assert refusal.value.returncode == 2

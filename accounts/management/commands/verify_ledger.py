@@ -1,4 +1,4 @@
-"""`manage.py verify_ledger`: what it proves is said in `accounts.verification`."""
+"""`manage.py verify_ledger`: the checks are listed in `accounts.verification`."""
 
 import json
 import os
@@ -13,14 +13,10 @@ from typing import Any
 from django.core.management.base import CommandError
 from tqdm import tqdm
 
-from accounts.verification import (
-    Head,
-    Verification,
-    as_text,
-    estimated_entries,
-    read_heads,
-    snapshot,
-)
+from accounts.verification import Verification
+from accounts.verification.discrepancies import as_text
+from accounts.verification.heads import Head, read_heads
+from accounts.verification.reading import estimated_entries, snapshot
 from almaFintech.db.commands import DatabaseCommand
 
 DISCREPANCIES, NOT_CHECKED = 1, 2
@@ -28,10 +24,9 @@ DISCREPANCIES, NOT_CHECKED = 1, 2
 
 class Command(DatabaseCommand):
     help = (
-        "Prove that the entries of the ledger explain every balance and every transfer. The "
-        "server may go on meanwhile: what is proved is the moment at which this began. Prints "
-        "each discrepancy on one line, and exits 1 when there is any, or 2 when something keeps it "
-        "from checking."
+        "Verify that the entries of the ledger explain every balance and every transfer, as of the "
+        "moment at which this begins; the server may stay up. Prints each discrepancy on one line, "
+        "and exits 1 when there is any, or 2 when it cannot check."
     )
     kept_from_it = NOT_CHECKED
 
@@ -43,8 +38,8 @@ class Command(DatabaseCommand):
             metavar="FILE",
             help="check that the entries recorded in FILE are still there, then, if everything "
             "verified, record in it the last entry of each account and the last record of staff; "
-            "kept where nobody who can change the database can change it, it shows what was cut "
-            "off or written anew",
+            "keep it where nobody who can change the database can change it, and it reveals what "
+            "was cut off or rewritten",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -53,13 +48,13 @@ class Command(DatabaseCommand):
         recorded = _checked_heads(path) if path and path.exists() else iter(())
         as_json = options["json"]
         discrepancies = 0
-        with _recording(path) as keep, snapshot():
+        with _recording(path) as record_head, snapshot():
             if as_json:
                 self.stdout.write('{"discrepancies": [')
-            # Nothing is shown where nobody watches: None disables it unless on a terminal.
+            # None disables the bar unless on a terminal.
             bar = tqdm(total=estimated_entries(), unit=" entries", leave=False, disable=None)
             with bar:
-                verification = Verification(recorded, keep, bar.update)
+                verification = Verification(recorded, record_head, bar.update)
                 for discrepancy in verification.run():
                     line = str(discrepancy)
                     if as_json:
@@ -86,19 +81,19 @@ class Command(DatabaseCommand):
 
 
 def _usable(path: Path) -> Path:
-    """Where the heads really are; what is there must be a file, because it will be replaced."""
+    """Return the path behind all links; only a regular file may be there, as it is replaced."""
     try:
         path = path.resolve()
         if path.exists() and not path.is_file():
             raise CommandError(f"{path}: this is not a regular file")
     except (OSError, RuntimeError) as error:
-        # RuntimeError is what a link to itself gets before Python 3.13.
+        # A link to itself raises RuntimeError before Python 3.13.
         raise CommandError(f"{path}: {error}") from error
     return path
 
 
 def _checked_heads(path: Path) -> Iterator[Head]:
-    """The heads in a file that has been read to its end once and found good."""
+    """Return the heads in a file, after one reading that finds whatever is malformed."""
     try:
         for _ in read_heads(path):
             pass
@@ -109,7 +104,7 @@ def _checked_heads(path: Path) -> Iterator[Head]:
 
 @contextmanager
 def _recording(path: Path | None) -> Iterator[Callable[[Head], object]]:
-    """Yield what writes heads; they take the place of the file at once, if nothing is raised."""
+    """Yield a function that writes heads; they replace the file if nothing is raised."""
     if path is None:
         yield lambda head: None
         return
