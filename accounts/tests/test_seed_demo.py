@@ -1,8 +1,9 @@
-"""A made-up world: through the ledger, the same for the same seed, not in production."""
+"""Demo data: through the ledger, the same for the same seed, not in production."""
 
 import io
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -22,16 +23,16 @@ def development(settings):
     settings.DEBUG = True
 
 
-def seed(**options):
+def seed(**options: object) -> str:
     output = io.StringIO()
     call_command("seed_demo", stdout=output, **SIZE | options)
     return output.getvalue()
 
 
-def world():
-    """All that the seed decides: everything but ids and dates."""
+def snapshot() -> tuple[list[Any], ...]:
+    """Return all that the seed decides: everything but ids and dates."""
     ids = Account.objects.values_list("pk", flat=True)
-    numbers = {pk: number for number, pk in enumerate(ids)}
+    numbers: dict[int | None, int] = {pk: number for number, pk in enumerate(ids)}
     return (
         list(User.objects.order_by("pk").values_list("username", "first_name", "email")),
         list(Profile.objects.order_by("user").values_list("cuit", "phone", "company")),
@@ -49,7 +50,7 @@ def world():
     )
 
 
-def test_a_world_has_what_was_asked_for(db):
+def test_the_requested_numbers_are_made(db):
     first, login = seed().splitlines()
     assert first.startswith("8 users, 20 accounts, 150 transfers (")
     assert re.fullmatch(r"Log in as demo-\S+-0 / demo\.", login)
@@ -60,17 +61,17 @@ def test_a_world_has_what_was_asked_for(db):
     assert Transfer.objects.count() == 150
     assert 0 < Transfer.objects.filter(cancelled=True).count() < 20
     assert Transfer.objects.exclude(reference="").exists()
-    # Everybody sends from an own account, and everybody has one.
+    # Users send from their own accounts, and every user has one.
     own = Transfer.objects.filter(origin__profile__user=F("created_by"))
     assert own.count() == 150
     assert not Profile.objects.filter(accounts=None).exists()
-    # And gives back what an own account received.
+    # They cancel what their own accounts received.
     cancelled = Transfer.objects.filter(cancelled=True)
     regretted = cancelled.filter(destination__profile__user=F("cancelled_by"))
     assert regretted.count() == cancelled.count()
 
 
-def test_its_transfers_are_of_the_last_months(db):
+def test_the_transfers_are_spread_over_the_last_months(db):
     before = timezone.now()
     seed()
 
@@ -79,12 +80,13 @@ def test_its_transfers_are_of_the_last_months(db):
     assert before - timedelta(days=121) < dates[0] < before - timedelta(days=110)
     assert before - timedelta(days=10) < dates[-1] < timezone.now()
     assert len({date.date() for date in dates}) > 50
-    opening, *rest = Entry.objects.of(Account.objects.first().pk).values_list("date", flat=True)
+    first = Account.objects.earliest("pk")
+    opening, *rest = Entry.objects.of(first.pk).values_list("date", flat=True)
     assert [opening, *rest] == sorted([opening, *rest])
     assert opening < dates[0]
 
 
-def test_nobody_else_dates_what_the_ledger_books(alice, bob):
+def test_a_given_date_is_ignored(alice, bob):
     start = timezone.now()
     day = start - timedelta(days=1)
 
@@ -101,28 +103,28 @@ def test_every_balance_is_explained(transactional_db):
     call_command("verify_ledger", stdout=io.StringIO())
 
 
-def test_in_development_its_people_can_log_in(db, anyone):
-    told = re.search(r"Log in as (\S+) / (\S+)\.", seed())
-    assert told
-    login = dict(zip(("username", "password"), told.group(1, 2), strict=True))
+def test_demo_users_can_log_in_during_development(db, anyone):
+    printed = re.search(r"Log in as (\S+) / (\S+)\.", seed())
+    assert printed
+    login = dict(zip(("username", "password"), printed.group(1, 2), strict=True))
 
     assert anyone.post("/api/login/", login, format="json").status_code == 200
 
 
-def test_the_same_seed_makes_the_same_world(db):
+def test_the_same_seed_makes_the_same_data(db):
     worlds = []
     for number in 7, 7, 8:
         with transaction.atomic():
             seed(seed=number)
-            worlds.append(world())
+            worlds.append(snapshot())
             transaction.set_rollback(True)
 
     assert worlds[0] == worlds[1] != worlds[2]
 
 
-def test_the_same_world_is_not_made_twice(db):
+def test_the_same_data_is_not_made_twice(db):
     seed()
-    with pytest.raises(CommandError, match="take another --seed"):
+    with pytest.raises(CommandError, match="use another --seed"):
         seed()
     seed(seed=2)
 
@@ -148,7 +150,7 @@ def test_production_refuses_without_force(db, settings):
         *(({name: -1}, f"^--{name} must be 0 or more") for name in SIZE),
     ],
 )
-def test_what_cannot_be_made_is_refused_before_anything_is(db, options, reason):
+def test_impossible_numbers_are_refused_before_anything_is_written(db, options, reason):
     with pytest.raises(CommandError, match=reason):
         seed(**options)
 

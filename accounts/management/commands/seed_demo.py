@@ -1,6 +1,4 @@
-"""Fill the database with a believable world, through the ledger: for a demonstration, a load
-test, or a look at many rows.
-"""
+"""Fill the database with believable demo data, through the ledger."""
 
 import random
 import time
@@ -27,23 +25,23 @@ from login.models import Profile
 
 AT_A_TIME = 1000
 DEMO_PASSWORD = "demo"  # noqa: S105
-# How common each is, and what a usual opening balance is worth in it.
+# The weight of each currency, and a usual opening balance in its units.
 CURRENCIES = {"ARS": (5, 900_000), "USD": (4, 1_000), "EUR": (3, 900), "BRL": (2, 5_000)}
 REFERENCES = (
     *("", "", "", "rent", "groceries", "dinner", "a book", "school", "holidays", "gift"),
     *("electricity", "water", "internet", "gym", "taxi", "concert tickets", "thank you!"),
 )
 CANCELLED_SHARE = 0.03
-# How long ago the accounts were opened; the transfers are spread over the time since.
+# The accounts were opened this long ago; the transfers are spread over the time since.
 PAST = timedelta(days=120)
-# Into how many moments, each of which is a transaction; more transfers share them.
+# The number of moments in that time. Each is one transaction; more transfers share them.
 MOMENTS = 500
 
 
 class Command(DatabaseCommand):
     help = (
-        "Add users, accounts and transfers that look like real ones. The same --seed gives the "
-        f"same world. In development everybody's password is {DEMO_PASSWORD!r}."
+        "Add users, accounts and transfers that look real. The same --seed gives the same data. "
+        f"In development the password of every user is {DEMO_PASSWORD!r}."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -51,11 +49,11 @@ class Command(DatabaseCommand):
         parser.add_argument("--accounts", type=int, default=100)
         parser.add_argument("--transfers", type=int, default=1000)
         parser.add_argument("--seed", type=int, default=1)
-        parser.add_argument("--force", action="store_true", help="also where DEBUG is off")
+        parser.add_argument("--force", action="store_true", help="even with DEBUG off")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not (settings.DEBUG or options["force"]):
-            raise CommandError("This is a production server. With --force it is filled anyway.")
+            raise CommandError("This is a production server: use --force to fill it anyway.")
         for name in "users", "accounts", "transfers":
             if options[name] < 0:
                 raise CommandError(f"--{name} must be 0 or more.")
@@ -64,10 +62,10 @@ class Command(DatabaseCommand):
         self.faker.seed_instance(options["seed"])
 
         self.now = timezone.now()
-        # All that can be refused is refused before anything is written.
+        # Refuse whatever can be refused before anything is written.
         unopened = self.make_accounts(options["accounts"])
-        if options["transfers"] and not of_shared_currencies(unopened):
-            raise CommandError("Transfers need two accounts of one currency: raise --accounts.")
+        if options["transfers"] and not shared_currencies(unopened):
+            raise CommandError("Transfers need two accounts in one currency: raise --accounts.")
         users = self.make_users(options["users"])
         accounts = self.open_accounts(unopened, users)
         start = time.perf_counter()
@@ -81,7 +79,7 @@ class Command(DatabaseCommand):
             self.stdout.write(f"Log in as {users[0].username} / {DEMO_PASSWORD}.")
 
     def make_users(self, number: int) -> list[User]:
-        # In production nobody can log in as somebody made up.
+        # In production nobody can log in as a made-up user.
         password = make_password(DEMO_PASSWORD if settings.DEBUG else None)
         users = []
         for serial in range(number):
@@ -98,7 +96,7 @@ class Command(DatabaseCommand):
                 )
             )
         if User.objects.filter(username__in=[user.username for user in users]).exists():
-            raise CommandError("The world of this seed is here already: take another --seed.")
+            raise CommandError("Demo data for this seed already exists: use another --seed.")
         users = User.objects.bulk_create(users, batch_size=AT_A_TIME)
         profiles = [
             Profile(
@@ -128,7 +126,7 @@ class Command(DatabaseCommand):
                 retried(ledger.open_accounts)(batch, reason="demo")
         if not users:
             return dict.fromkeys(opened)
-        # Everybody gets one before anybody gets another.
+        # Every user gets one before any user gets a second one.
         owners: dict[Account, User | None] = {
             account: users[index] if index < len(users) else self.random.choice(users)
             for index, account in enumerate(opened)
@@ -146,9 +144,9 @@ class Command(DatabaseCommand):
         return owners
 
     def send(self, number: int, owners: dict[Account, User | None]) -> None:
-        """Book transfers that can be paid, and give a few back, from the oldest to the newest."""
-        kin = of_shared_currencies(owners)
-        senders = [account for accounts in kin.values() for account in accounts]
+        """Book transfers that can be paid, and cancel a few, from the oldest to the newest."""
+        by_currency = shared_currencies(owners)
+        senders = [account for accounts in by_currency.values() for account in accounts]
         owner_of: dict[int | None, User | None] = {
             account.pk: owner for account, owner in owners.items()
         }
@@ -160,8 +158,8 @@ class Command(DatabaseCommand):
             batch: list[Transfer] = []
             while len(batch) < len(size):
                 origin = self.random.choice(senders)
-                destination = self.random.choice(kin[origin.currency])
-                # A whole number of cents, up to a third of what there is.
+                destination = self.random.choice(by_currency[origin.currency])
+                # A whole number of cents, up to a third of the balance.
                 amount = int(balances[origin.pk] * self.random.random() / 3) // 10_000 * 10_000
                 if origin is destination or not amount:
                     continue
@@ -178,28 +176,32 @@ class Command(DatabaseCommand):
                 )
             with clock.set_to(date):
                 retried(ledger.post)(batch)
-            regretted = []
-            for transfer in batch:
-                sender, receiver = transfer.origin_id, transfer.destination_id
-                if (
-                    self.random.random() < CANCELLED_SHARE
-                    and balances[receiver] >= transfer.balance
+                regretted = self.regretted(batch, balances)
+                # By their receivers, and in this order, in which the balances suffice.
+                for owner, received in groupby(
+                    regretted, lambda transfer: owner_of[transfer.destination_id]
                 ):
-                    balances[receiver] -= transfer.balance
-                    balances[sender] += transfer.balance
-                    regretted.append(transfer)
-            # By whom it was received, and in this order, in which each can be paid.
-            with clock.set_to(date):
-                for owner, sent in groupby(regretted, lambda item: owner_of[item.destination_id]):
-                    retried(ledger.cancel)(list(sent), by=owner)
+                    retried(ledger.cancel)(list(received), by=owner)
+
+    def regretted(
+        self, batch: list[Transfer], balances: dict[int | None, int]
+    ) -> Iterator[Transfer]:
+        """Yield the transfers to cancel, and move their amounts back in `balances`."""
+        for transfer in batch:
+            sender, receiver = transfer.origin_id, transfer.destination_id
+            chosen = self.random.random() < CANCELLED_SHARE
+            if chosen and balances[receiver] >= transfer.balance:
+                balances[receiver] -= transfer.balance
+                balances[sender] += transfer.balance
+                yield transfer
 
     def moments(self, number: int) -> Iterator[datetime]:
-        """Dates in ascending order, over all of the past."""
+        """Yield dates in ascending order, spread over PAST."""
         for index in range(number):
             yield self.now - PAST + PAST * ((index + self.random.random()) / number)
 
     def batches(self, items: Any, unit: str, at_a_time: int = AT_A_TIME) -> Any:
-        """Pieces of `items`, with a bar that shows how far it has come where somebody looks."""
+        """Yield slices of `items`, with a progress bar on a terminal."""
         with tqdm(total=len(items), unit=f" {unit}", disable=None) as bar:
             for start in range(0, len(items), at_a_time):
                 piece = items[start : start + at_a_time]
@@ -207,9 +209,9 @@ class Command(DatabaseCommand):
                 bar.update(len(piece))
 
 
-def of_shared_currencies(accounts: Iterable[Account]) -> dict[str, list[Account]]:
-    """The accounts that have another one to send to, by currency."""
+def shared_currencies(accounts: Iterable[Account]) -> dict[str, list[Account]]:
+    """Return the accounts by currency, without the currencies that have only one account."""
     by_currency = defaultdict(list)
     for account in accounts:
         by_currency[account.currency].append(account)
-    return {code: shared for code, shared in by_currency.items() if len(shared) > 1}
+    return {code: accounts for code, accounts in by_currency.items() if len(accounts) > 1}
