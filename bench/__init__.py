@@ -1,1 +1,1 @@
-"""Programs that put the whole server to the test, from outside: `python -m crashtest.bank`."""
+"""Measurements, run by hand: `python -m bench.mutants`, `python -m bench.size`."""

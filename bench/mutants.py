@@ -1,9 +1,9 @@
-"""Break the money core in each way of `bench.mutations`, and show that a test notices.
+"""Mutation testing: each mistake in `bench.mutations` must make a test fail.
 
-Run it by hand, it takes minutes: `python -m bench.mutants [--list] [NAME ...]`. Each mutation is
+Run it by hand; it takes minutes: `python -m bench.mutants [--list] [NAME ...]`. Each mutation is
 applied to a copy of the tree, and the tests it names are run there; one of them has to fail. They
 run on a PostgreSQL of their own, or on the server that DATABASE_URL names. The exit status is 1
-when a mutation survives, and 2 when the list does not fit the code any more.
+if a mutation survives, and 2 if the list no longer fits the code.
 """
 
 import argparse
@@ -21,26 +21,26 @@ from pathlib import Path
 from bench.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parent.parent
-# So that a mutation that waits for ever ends too.
+# A mutation may wait forever.
 SECONDS = 300
 LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv", ".env", ".*_cache", ".hypothesis", "node_modules", "__pycache__"),
     *("*.sqlite3*",),
 )
-# What an environment needs for a program to start; the server's configuration stays outside.
-KEPT = ("PATH", "HOME", "TMPDIR", "DATABASE_URL")
-# Failures that say that the mutation is no program, not that a test has noticed it.
-NONSENSE = ("NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
+# Variables that programs need to start; the server's configuration is left out.
+INHERITED = ("PATH", "HOME", "TMPDIR", "DATABASE_URL")
+# Failures that show an invalid mutation rather than a test that notices it.
+INVALID = ("NameError", "ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
 
 NOTICED, SURVIVED, BROKEN = "noticed", "SURVIVED", "BROKEN"
 
 
 class Stale(Exception):
-    """A mutation that does not fit the code any more."""
+    """A mutation that no longer fits the code."""
 
 
 def mutated(mutation: Mutation, root: Path = ROOT) -> str:
-    """The text of the file with the mutation in it. Raises Stale."""
+    """Return the text of the file with the mutation in it. Raises Stale."""
     source = (root / mutation.file).read_text()
     found = source.count(mutation.old)
     if found != 1:
@@ -62,12 +62,12 @@ def check(mutation: Mutation, root: Path = ROOT) -> None:
         file, _, name = test.partition("::")
         path = root / file
         tree = ast.parse(path.read_text()) if path.is_file() else ast.Module([], [])
-        if not any(isinstance(it, ast.FunctionDef) and it.name == name for it in tree.body):
+        if not any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body):
             raise Stale(f"{mutation.name}: there is no test {test}")
 
 
 def outcome(mutation: Mutation, root: Path = ROOT) -> tuple[str, str]:
-    """Whether the tests notice a mutation, and which test did or what went wrong."""
+    """Return whether the tests notice a mutation, and which test did or what went wrong."""
     with tempfile.TemporaryDirectory(prefix="almafintech-mutant-") as folder:
         tree = Path(folder) / "tree"
         shutil.copytree(root, tree, ignore=LEFT_OUT)
@@ -78,7 +78,7 @@ def outcome(mutation: Mutation, root: Path = ROOT) -> tuple[str, str]:
 def run(tests: Sequence[str], tree: Path, *options: str) -> tuple[str, str]:
     """Run tests in a tree: NOTICED when one fails, SURVIVED when all pass, BROKEN otherwise."""
     report = tree / "junit.xml"
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     try:
         done = subprocess.run(
             [
@@ -100,7 +100,7 @@ def run(tests: Sequence[str], tree: Path, *options: str) -> tuple[str, str]:
 
 def verdict(report: str) -> tuple[str, str]:
     """Read a report in JUnit's format, see `run`."""
-    # The report is of a program that was started here.
+    # The report comes from a program that was started here.
     cases = list(ElementTree.fromstring(report).iter("testcase"))  # noqa: S314
     for case in cases:
         for result in case:
@@ -110,7 +110,7 @@ def verdict(report: str) -> tuple[str, str]:
             # The fixtures that check the books after a test fail as errors.
             asserted = result.tag == "failure" or "AssertionError" in said
             if result.tag in ("failure", "error"):
-                if not asserted or said.startswith(NONSENSE):
+                if not asserted or said.startswith(INVALID):
                     return BROKEN, f"{name}: {said}"
                 return NOTICED, name
     return (SURVIVED, "") if cases else (BROKEN, "no test was run")
@@ -119,7 +119,7 @@ def verdict(report: str) -> tuple[str, str]:
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these mutations")
-    parser.add_argument("--list", action="store_true", help="name the mutations and end")
+    parser.add_argument("--list", action="store_true", help="list the mutations and exit")
     options = parser.parse_args(arguments)
     known = {mutation.name: mutation for mutation in MUTATIONS}
     unknown = [name for name in options.names if name not in known]
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def survive(chosen: Sequence[Mutation], root: Path = ROOT) -> int:
-    """Print what becomes of each mutation; return the exit status."""
+    """Print the outcome of each mutation; return the exit status."""
     try:
         for mutation in chosen:
             check(mutation, root)

@@ -1,7 +1,7 @@
-"""The mutations of the money core that `python -m bench.mutants` applies, one at a time.
+"""Mutations of the money core, which `python -m bench.mutants` applies one at a time.
 
-`old` stands exactly once in `file`. When the code changes, anchor the mutation anew; when a rule
-is added, add the mistake that would break it, and name the test that notices.
+`old` occurs exactly once in `file`. When the code changes, adapt the mutation; when a rule is
+added, add the mistake that would break it, and name the test that notices.
 """
 
 from typing import NamedTuple
@@ -30,13 +30,13 @@ class Mutation(NamedTuple):
 
 
 def mistake(name: str, file: str, old: str, new: str, *tests: str) -> Mutation:
-    """A mutation; tests without a folder are those of the accounts."""
+    """Return a mutation; tests without a folder are in accounts/tests/."""
     paths = (test if "/" in test else TESTS + test for test in tests)
     return Mutation(name, file, old, new, tuple(paths))
 
 
 MUTATIONS = (
-    # Which movements are refused.
+    # Refused movements.
     mistake(
         "overdraft-allowed",
         RULES,
@@ -128,7 +128,7 @@ MUTATIONS = (
         "if False:",
         "test_accounts.py::test_a_currency_is_fixed_once_there_are_transfers",
     ),
-    # What is moved and entered.
+    # Movements and entries.
     mistake(
         "paying-adds",
         LEDGER,
@@ -206,7 +206,7 @@ MUTATIONS = (
         "str()\n        journal",
         "test_entries.py::test_a_deleted_account_leaves_its_entries",
     ),
-    # Which rows are locked, in which order and how strongly.
+    # Locks: the rows, their order and their strength.
     mistake(
         "accounts-not-locked",
         LEDGER,
@@ -299,7 +299,7 @@ MUTATIONS = (
         'else "0",',
         "test_locks.py::test_nobody_waits_for_a_lock_for_ever",
     ),
-    # What is run again.
+    # Retries.
     mistake(
         "nothing-run-again",
         TRANSACTIONS,
@@ -371,7 +371,7 @@ MUTATIONS = (
         "        pass",
         "test_etags.py::test_what_was_read_before_a_transfer_is_not_written_after_it",
     ),
-    # Who may see and do what.
+    # Permissions.
     mistake(
         "all-accounts-visible",
         MODELS,
@@ -421,7 +421,7 @@ MUTATIONS = (
         "return True",
         "test_accounts.py::test_users_write_nothing",
     ),
-    # Ways around the ledger, and what finds them.
+    # Ways around the ledger, and the verification that finds them.
     mistake(
         "transfers-may-be-rewritten",
         MODELS,

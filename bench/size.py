@@ -1,4 +1,4 @@
-"""How many bytes a transfer takes on disk, with its entries and indexes.
+"""Bytes that a transfer takes on disk, with its entries and indexes.
 
 Run on an empty database: `python scripts/with_postgres.py python -m bench.size`.
 """

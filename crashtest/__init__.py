@@ -1,0 +1,1 @@
+"""Tests of the whole server while it is being killed: `python -m crashtest.bank`."""

@@ -1,13 +1,13 @@
 """Crash test: `python -m crashtest.bank [--seconds N] [--kills N] [--clients N] [--seed N]`.
 
 The production server runs on a PostgreSQL with its default durability. Clients send transfers,
-batches and cancellations, and repeat what is not answered with the same Idempotency-Key, while
+batches and cancellations, and repeat unanswered requests with the same Idempotency-Key, while
 workers, the server, backends of the database and the database itself are killed with SIGKILL at
-random moments and started again. In the end everything is killed once more, and then what the
-database holds must be what the clients were told, to the last micro unit.
+random moments and restarted. In the end everything is killed once more, and then the database must
+agree with the answers that the clients got, to the last micro unit.
 
-A killed process is not a power cut: what it has written is safe with the kernel. Whether fsync
-reaches the disk is PostgreSQL's promise and the disk's, and is not tested here.
+A killed process is not a power cut: the kernel still has whatever it wrote. That fsync reaches the
+disk is a promise of PostgreSQL and the disk, and is not tested here.
 """
 
 import argparse
@@ -32,7 +32,7 @@ ACCOUNTS_EACH = 2
 REPLAYS_EACH = 200
 SHOWN = 10
 SECONDS_BETWEEN_LINES = 5
-# However badly a run goes, it ends this long after the time asked for.
+# However badly a run goes, it ends this long after the requested time.
 SPARE_SECONDS = 900
 
 
@@ -43,8 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="processes of the server")
     parser.add_argument("--threads", type=int, default=4, help="threads of each of them")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--seed", type=int, default=None, help="repeats the same choices")
+    parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="repeat the choices of an earlier run"
+    )
     options = parser.parse_args(arguments)
     if options.seed is None:
         options.seed = secrets.randbelow(10**6)
@@ -52,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     def end(number: int, frame: object) -> None:
         sys.exit(f"ended by signal {number}")
 
-    # All leave through the `with` below, so that nothing stays behind.
+    # Every signal leaves through the `with` below, so that no process stays behind.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, end)
     signal.alarm(options.seconds + SPARE_SECONDS)
@@ -66,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class Bank:
-    """One run: the two servers, the clients, and what they were told."""
+    """One run: the two servers, the clients, and the answers that they got."""
 
     def __init__(self, database: Database, server: WebServer, options: argparse.Namespace) -> None:
         self.database = database
@@ -89,7 +91,7 @@ class Bank:
         start = time.monotonic()
         self.send_and_kill()
         seconds = time.monotonic() - start
-        say("everything is killed once more, and asked again")
+        say("killing everything once more, and asking again")
         self.server.kill()
         self.database.kill()
         self.begin()
@@ -100,14 +102,14 @@ class Bank:
         return 1 if violations else 0
 
     def begin(self) -> None:
-        """Start both, and wait for them."""
+        """Start both servers, and wait for them."""
         self.database.start()
         self.database.wait_until_ready()
         self.server.start()
         self.server.wait_until_ready()
 
     def open(self) -> None:
-        """Make the tables, the users and their accounts."""
+        """Create the tables, the users and their accounts."""
         self.database.start()
         self.database.wait_until_ready()
         password = secrets.token_urlsafe()
@@ -136,11 +138,11 @@ class Bank:
             client.owners = owners
             client.boss = self.boss
             client.total = sum(self.openings.values())
-        # What it took to get here is not part of the test.
+        # The preparation is not part of the test.
         self.memory.counts.clear()
 
     def send_and_kill(self) -> None:
-        """Let the clients work while this thread kills, and then finish what they began."""
+        """Let the clients work while this thread kills, and then let them finish."""
         stop = threading.Event()
         threads = [
             threading.Thread(target=client.work, args=[stop], daemon=True)
@@ -163,13 +165,13 @@ class Bank:
         for thread in threads:
             thread.join(timeout=PATIENCE_SECONDS * 2)
             if thread.is_alive():
-                self.memory.violations.append("a client does not come to an end")
+                self.memory.violations.append("a client does not finish")
 
     def watch(self, start: float, moment: float) -> None:
-        """Wait until `moment`, and now and then say how it goes."""
+        """Wait until `moment`, and print the progress now and then."""
         while (left := start + moment - time.monotonic()) > 0:
             time.sleep(min(left, 0.5))
-            # Somebody in production does this, too: systemd, or whatever runs the containers.
+            # In production, systemd or the container runtime does this.
             self.database.revive()
             self.server.revive()
             now = time.monotonic() - start
@@ -183,7 +185,7 @@ class Bank:
                 )
 
     def kill(self) -> None:
-        """Kill something, and start again what does not come back by itself."""
+        """Kill something, and restart whatever does not come back by itself."""
         [kind] = self.rng.choices(
             ["worker", "server", "backend", "database", "both"], [30, 20, 10, 30, 10]
         )
@@ -204,18 +206,18 @@ class Bank:
                 service.start()
 
     def ask_again(self) -> None:
-        """Repeat requests that were answered before; the key must give the same answer."""
+        """Repeat answered requests; each key must get the same answer again."""
         for client in self.clients:
             some = client.rng.sample(client.booked, min(REPLAYS_EACH, len(client.booked)))
             for operation in some:
                 try:
                     client.replay(operation)
                 except GaveUp:
-                    # It is counted; to wait for the others as long would prove nothing more.
+                    # It is counted; waiting as long for the others would prove nothing more.
                     return
 
     def verify(self) -> Iterator[str]:
-        """Say everything that is not as it should be, now that nothing moves any more."""
+        """Yield everything that is wrong, now that nothing moves any more."""
         if self.memory.counts["given up"]:
             yield f"{self.memory.counts['given up']} requests were never answered"
         if not self.memory.counts["transfers acknowledged"]:
@@ -249,7 +251,7 @@ answers: {answers}
 clients waited {waited:.0%} of their time for something to come back, and at most \
 {self.memory.longest_wait:.0f} seconds"""
         )
-        # The first ones tell how it began, and the last ones what was left of it.
+        # The first ones show how it began, and the last ones how it ended.
         for violation in violations[:SHOWN] + violations[SHOWN:][-SHOWN:]:
             say(f"VIOLATION: {violation}")
         say(

@@ -1,4 +1,4 @@
-"""What the clients remember against what the database holds, read by SQL alone."""
+"""Comparison of the clients' memory with the database, which is read by SQL alone."""
 
 import json
 from collections import Counter, defaultdict
@@ -46,9 +46,9 @@ class Books:
 
 
 def discrepancies(memory: Memory, books: Books, openings: dict[int, int]) -> Iterator[str]:
-    """Say each thing that is not as the clients were told.
+    """Yield everything that differs from the answers that the clients got.
 
-    openings: the balance in micro units that each account was opened with, by its id.
+    openings: the opening balance of each account in micro units, by its id.
     """
     yield from operations_and_rows(memory, books)
     yield from cancellations(memory, books)
@@ -57,7 +57,7 @@ def discrepancies(memory: Memory, books: Books, openings: dict[int, int]) -> Ite
 
 
 def operations_and_rows(memory: Memory, books: Books) -> Iterator[str]:
-    """Every operation that was acknowledged is there once, and nothing else is there."""
+    """Every acknowledged operation is there once, and nothing else is there."""
     rows = defaultdict(list)
     for row in books.transfers:
         rows[row.reference].append(row)
@@ -88,13 +88,13 @@ def operations_and_rows(memory: Memory, books: Books) -> Iterator[str]:
                 yield f"{operation} is kept with the answer {key.status} {key.body}"
 
     for reference, copies in rows.items():
-        yield f"nobody has sent transfer {copies[0].id} with reference {reference!r}"
+        yield f"nobody sent transfer {copies[0].id} with reference {reference!r}"
     for user, name in keys:
         yield f"key {name} of {user} belongs to nothing that is booked"
 
 
 def as_acknowledged(operation: Operation, rows: list[Any]) -> Iterator[str]:
-    """The rows of an operation are those of its answer, and those of the request."""
+    """The rows of an operation agree with its answer and its request."""
     names = ("id", "origin", "destination", "currency", "balance", "reference")
     answered = [tuple(transfer[name] for name in names) for transfer in operation.booked()]
     held = [tuple(getattr(row, name) for name in names) for row in rows]
@@ -108,22 +108,22 @@ def as_acknowledged(operation: Operation, rows: list[Any]) -> Iterator[str]:
 
 
 def cancellations(memory: Memory, books: Books) -> Iterator[str]:
-    """A transfer is cancelled if that was acknowledged, and not if it was refused or not asked."""
+    """A transfer is cancelled if that was acknowledged, and not if it was refused or never sent."""
     rows = {row.id: row for row in books.transfers}
     for id, outcome in memory.cancels.items():
         if id not in rows:
-            yield f"transfer {id} is not there any more"
+            yield f"transfer {id} is gone"
         elif outcome is Outcome.BOOKED and not (rows[id].cancelled and rows[id].cancelled_by):
             yield f"the cancellation of transfer {id} was acknowledged and is not there"
         elif outcome is Outcome.REFUSED and rows[id].cancelled:
             yield f"the cancellation of transfer {id} was refused and is there"
     for id, row in rows.items():
         if row.cancelled and id not in memory.cancels:
-            yield f"nobody has asked to cancel transfer {id}"
+            yield f"nobody asked to cancel transfer {id}"
 
 
 def balances(books: Books, openings: dict[int, int]) -> Iterator[str]:
-    """The balances are what the openings and the transfers make them, and none is negative."""
+    """The balances follow from the openings and the transfers, and no balance is negative."""
     expected = Counter(openings)
     for row in books.transfers:
         if not row.cancelled:

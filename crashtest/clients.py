@@ -20,14 +20,14 @@ BATCHES = "/api/transfers/batch/"
 ANSWER_SECONDS = 60
 # How long a client repeats a request before it gives up.
 PATIENCE_SECONDS = 120
-# How many requests are sent by a client that then loses its connection.
+# The share of requests whose client then loses its connection.
 HANG_UPS = 0.03
 # More than there is, so that a batch with this amount must be refused.
 IMPOSSIBLE = 10**15
 
 
 class Outcome(Enum):
-    """What a client knows of an operation."""
+    """The outcome of an operation, as far as a client knows it."""
 
     UNKNOWN = "unknown"
     BOOKED = "booked"
@@ -36,9 +36,9 @@ class Outcome(Enum):
 
 @dataclass
 class Answer:
-    """One HTTP answer, and how many requests went without one before.
+    """One HTTP answer, and the number of unanswered requests before it.
 
-    `abandoned` says that one of these may still be on its way when this one is answered.
+    abandoned: whether one of these may still be on its way when this one is answered.
     """
 
     status: int
@@ -57,7 +57,7 @@ class Answer:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the money was not there, which is no fault of the server's."""
+        """Whether the account had insufficient funds, which is not an error of the server."""
         return (self.status, self.code) == (400, "insufficient_funds")
 
     def __str__(self) -> str:
@@ -93,10 +93,10 @@ class GaveUp(Exception):
 
 @dataclass
 class Memory:
-    """What all clients together know; each list is only ever appended to."""
+    """The knowledge of all clients together; each list is only ever appended to."""
 
     operations: list[Operation] = field(default_factory=list)
-    # What is known of the cancellation of a transfer, by the id of the transfer.
+    # The outcome of each cancellation, by the id of the transfer.
     cancels: dict[int, Outcome] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -116,7 +116,7 @@ class Memory:
 
 
 class Caller:
-    """A user at the other end of HTTP, who repeats what is not answered."""
+    """A user at the other end of HTTP, who repeats unanswered requests."""
 
     def __init__(self, address: tuple[str, int], memory: Memory, name: str) -> None:
         self.address = address
@@ -162,7 +162,7 @@ class Caller:
     def attempt(
         self, method: str, path: str, body: object, key: str | None, *, hang_up: bool
     ) -> Answer | None:
-        """Send a request once; None when it may be repeated, whatever has become of it."""
+        """Send a request once; return None if it has to be repeated, whatever became of it."""
         headers = self.headers if key is None else {**self.headers, "Idempotency-Key": key}
         connection = http.client.HTTPConnection(*self.address, timeout=ANSWER_SECONDS)
         try:
@@ -181,7 +181,7 @@ class Caller:
             self.violation(f"{method} {path} has no answer after {ANSWER_SECONDS} seconds")
             return None
         except (OSError, http.client.HTTPException):
-            # It could not be connected, or was cut off while it waited for the answer.
+            # The connection failed, or was cut off while it waited for the answer.
             return None
         finally:
             connection.close()
@@ -198,7 +198,7 @@ class Caller:
 
 
 class Client(Caller):
-    """A user with accounts, who sends, receives, gives back, and repeats what was answered."""
+    """A user with accounts, who sends, receives, cancels, and repeats answered requests."""
 
     def __init__(self, address: tuple[str, int], memory: Memory, name: str, seed: object) -> None:
         super().__init__(address, memory, name)
@@ -209,9 +209,9 @@ class Client(Caller):
         self.number = itertools.count(1)
         self.unused_keys: list[str] = []
         self.booked: list[Operation] = []
-        # Ids of transfers received, and of those given back.
+        # Ids of transfers received, and of those cancelled.
         self.inbox: list[int] = []
-        self.given_back: list[int] = []
+        self.cancelled: list[int] = []
         self.boss: Caller = self
         self.total = 0
 
@@ -219,7 +219,7 @@ class Client(Caller):
         return random.random() < HANG_UPS
 
     def work(self, stop: threading.Event) -> None:
-        """Do one thing after the other until told to stop; the last one is finished."""
+        """Do one thing after another until `stop` is set, and finish the last one."""
         deeds: dict[Callable[[], None], int] = {
             self.transfer: 50,
             self.batch: 12,
@@ -238,7 +238,7 @@ class Client(Caller):
             except GaveUp:
                 continue
             except Exception as error:
-                # A client must not end unnoticed, whatever it could not read.
+                # A client must not end unnoticed, whatever went wrong.
                 self.violation(f"{deed.__name__} fails with {error!r}")
 
     def transfer(self) -> None:
@@ -335,13 +335,13 @@ class Client(Caller):
             self.violation(f"POST {operation.path} is answered {answer}")
 
     def repeat(self) -> None:
-        """Send a request again that was answered long ago or just now."""
+        """Repeat a request that was answered long ago or just now."""
         if self.booked:
             recent = self.booked[-5:] if self.rng.random() < 0.5 else self.booked
             self.replay(self.rng.choice(recent))
 
     def replay(self, operation: Operation) -> None:
-        """Expect the answer that the operation was given."""
+        """Repeat an operation, and expect the same answer."""
         before = operation.answer
         again = self.call("POST", operation.path, operation.body, operation.key)
         self.memory.count("replays")
@@ -349,7 +349,7 @@ class Client(Caller):
             self.violation(f"key {operation.key} is answered {before} and later {again}")
 
     def reuse(self) -> None:
-        """Send another request with a key that was used."""
+        """Send a different request with a used key."""
         if not self.booked:
             return
         operation = self.rng.choice(self.booked)
@@ -360,7 +360,7 @@ class Client(Caller):
             self.violation(f"another request with key {operation.key} is answered {answer}")
 
     def cancel(self) -> None:
-        """Give back a transfer that was received, if the money is still there."""
+        """Cancel a transfer that was received, if the money is still there."""
         if not self.inbox:
             return
         transfer = self.inbox.pop(self.rng.randrange(len(self.inbox)))
@@ -369,7 +369,7 @@ class Client(Caller):
         done_before = answer.retries and answer.code == "already_cancelled"
         if answer.status == 204 or done_before:
             self.memory.cancels[transfer] = Outcome.BOOKED
-            self.given_back.append(transfer)
+            self.cancelled.append(transfer)
             self.memory.count("cancels")
         elif answer.is_refusal:
             self.memory.count("refused")
@@ -379,9 +379,9 @@ class Client(Caller):
             self.violation(f"DELETE of transfer {transfer} is answered {answer}")
 
     def cancel_again(self) -> None:
-        """Try to give back twice."""
-        if self.given_back:
-            transfer = self.rng.choice(self.given_back)
+        """Try to cancel a transfer a second time."""
+        if self.cancelled:
+            transfer = self.rng.choice(self.cancelled)
             answer = self.call("DELETE", f"{TRANSFERS}{transfer}/")
             if (answer.status, answer.code) != (400, "already_cancelled"):
                 self.violation(f"a second DELETE of transfer {transfer} is answered {answer}")

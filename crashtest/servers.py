@@ -1,7 +1,7 @@
-"""A PostgreSQL and a production server of our own, made to be killed and started again.
+"""A private PostgreSQL and production server, made to be killed and restarted.
 
-Both are children of this process, and listen on a socket in a temporary folder and on 127.0.0.1
-alone. Only they and their own children are ever killed.
+Both are children of this process. They listen only on a socket in a temporary folder and on
+127.0.0.1. Only they and their own children are ever killed.
 """
 
 import os
@@ -28,22 +28,22 @@ with warnings.catch_warnings():
 BASE_DIR = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 LOG_LINES = 20
-# Below the ports that the kernel gives to clients: while the server is down, one of these could
-# be given such a port, and would then be connected to itself.
+# Below the ports that the kernel gives to clients: while the server is down, a client could get
+# the server's port for its own end, and would then be connected to itself.
 PORTS = range(20_000, 32_000)
 
 
 class Service:
-    """A process with children, and the file that they log to."""
+    """A process with children, and their log file."""
 
-    # The one that asks it to end in order.
+    # Asks it to shut down gracefully.
     stop_signal = signal.SIGTERM
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
-        # How often it ended without having been killed here.
+        # The number of times it ended without being killed here.
         self.deaths = 0
 
     def __enter__(self) -> Self:
@@ -64,11 +64,11 @@ class Service:
         return {}
 
     def user(self) -> str | None:
-        """The system user to run as; None for the one that this process has."""
+        """Return the system user to run as; None for the user of this process."""
         return None
 
     def is_ready(self) -> bool:
-        """Whether it takes connections."""
+        """Return whether it accepts connections."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -82,7 +82,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C is for this process, which then ends the other ones in order.
+                # Ctrl-C goes to this process alone, which then stops the others.
                 start_new_session=True,
             )
 
@@ -96,14 +96,14 @@ class Service:
             time.sleep(0.05)
 
     def revive(self) -> None:
-        """Start it again when it has ended by itself, which is counted."""
+        """Restart it if it has ended by itself, and count that."""
         if self.process and self.process.poll() is not None:
             self.deaths += 1
             time.sleep(0.5)
             self.start()
 
     def family(self) -> list[psutil.Process]:
-        """The process, first, and its children."""
+        """Return the process, first, and its children."""
         if self.process is None or self.process.poll() is not None:
             return []
         try:
@@ -116,24 +116,24 @@ class Service:
         """SIGKILL the process and all its children."""
         if self.process is None:
             return
-        # Stopped first, so that it makes no more children meanwhile.
+        # Stopped first, so that it starts no more children meanwhile.
         self.process.send_signal(signal.SIGSTOP)
         time.sleep(0.01)
         family = self.family()
         for member in reversed(family):
             send(member, signal.SIGKILL)
-        # Until all are gone, the database to come would take its lock file and memory for used.
+        # While any is left, the next database would find its lock file and memory in use.
         self.process.wait()
         psutil.wait_procs(family, timeout=5)
         self.process = None
 
     def kill_child(self, rng: random.Random) -> bool:
-        """SIGKILL one of the children; returns whether there was one."""
+        """SIGKILL one of the children; return whether there was one."""
         children = self.family()[1:]
         return bool(children) and send(rng.choice(children), signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it in order, or else by force."""
+        """Shut it down gracefully, or else by force."""
         if self.process is None:
             return
         # A kill may have been interrupted after it had stopped the process.
@@ -146,13 +146,13 @@ class Service:
             self.kill()
 
     def last_words(self) -> str:
-        """The last lines of its log."""
+        """Return the last lines of its log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-LOG_LINES:])
 
 
 def send(process: psutil.Process, number: signal.Signals) -> bool:
-    """Send a signal to a process unless it has ended, even if its number was given on."""
+    """Send a signal to a process unless it has ended, even if its number is in use again."""
     try:
         process.send_signal(number)
     except psutil.NoSuchProcess:
@@ -164,14 +164,14 @@ LOCKS = ("postmaster.pid", ".s.PGSQL.5432.lock")
 
 
 class Database(Service):
-    """A PostgreSQL with the durability that it has by default."""
+    """A PostgreSQL with its default durability."""
 
-    # The one that ends open sessions instead of waiting for them.
+    # Ends open sessions instead of waiting for them.
     stop_signal = signal.SIGINT
 
     def __init__(self, folder: Path) -> None:
         super().__init__("database", folder)
-        # The package knows its binaries, and by which user root must start them.
+        # The package knows its binaries, and the user as which root must start them.
         self.package = get_server(folder / "data", start=False)
         self.package.ensure_pgdata_inited()
 
@@ -191,7 +191,7 @@ class Database(Service):
         return [str(self.package.bin_path / "postgres"), "-D", data, "-k", data, "-h", ""]
 
     def start(self) -> None:
-        # PostgreSQL leaves to people what it finds of a server that was killed at its start.
+        # PostgreSQL does not start beside an empty lock, which a kill during its start leaves.
         for name in LOCKS:
             lock = Path(self.socket_folder, name)
             if lock.exists() and not lock.stat().st_size:
@@ -218,7 +218,7 @@ class WebServer(Service):
         self.workers = workers
         self.threads = threads
         self.database = database
-        # The tokens of the clients outlive a server that is killed and started again.
+        # The clients' tokens stay valid when the server is killed and restarted.
         self.secret_key = secrets.token_urlsafe(64)
         self.ledger_key = secrets.token_urlsafe(64)
 
@@ -233,7 +233,7 @@ class WebServer(Service):
             "DATABASE_URL": self.database.url,
             "SERVE_THREADS": str(self.threads),
             "ACCESS_TOKEN_MINUTES": "1440",
-            # One that is killed cannot take away what it keeps for its workers.
+            # A killed server cannot remove the files that its workers share.
             "TMPDIR": str(self.log.parent),
         }
 
@@ -256,7 +256,7 @@ class WebServer(Service):
         )
 
     def is_ready(self) -> bool:
-        """Whether a connection is taken, though maybe by the master for workers to come."""
+        """Return whether a connection is accepted, perhaps by the master for workers to come."""
         try:
             socket.create_connection(self.address, timeout=1).close()
         except OSError:
@@ -265,7 +265,7 @@ class WebServer(Service):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens."""
+    """Return a TCP port of 127.0.0.1 on which nothing listens."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
-"""Write down a small database of this release, for accounts/tests/releases/VERSION.json.
+"""Print a small database of this release, for accounts/tests/releases/VERSION.json.
 
-Run it once for each release, with nothing uncommitted. A test then migrates what is written there
-with the code of the day, and verifies it. Every kind of entry, of key and of record is in it.
+Run it once for each release, without uncommitted changes. A test then migrates that database with
+the current code, and verifies it. It has every kind of entry, key and record.
 """
 
 import json
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def models() -> list[type[Model]]:
-    """The models whose rows are kept, those that others refer to first."""
+    """Return the recorded models, those that others refer to first."""
     found: list[type[Model]] = [
         User,
         *(
@@ -71,7 +71,7 @@ def models() -> list[type[Model]]:
 
 
 def rows_of(model: type[Model]) -> list[dict[str, Any]]:
-    """Rows as text, in the form of each field that its `to_python` reads."""
+    """Return rows as text, in the form that each field's `to_python` reads."""
     return [
         {
             field.attname: None
@@ -84,7 +84,7 @@ def rows_of(model: type[Model]) -> list[dict[str, Any]]:
 
 
 def fill() -> None:
-    """Do everything once that leaves a row behind."""
+    """Do everything that leaves a row behind."""
     boss = User.objects.create_user("boss", is_staff=True)
     alice = User.objects.create_user("alice", first_name="Ali\u010d\u00e9")
     clients = {}
@@ -128,8 +128,8 @@ def fill() -> None:
     third = call("boss", "POST", "accounts/", {"currency": "USD"})["id"]
     call("boss", "POST", "transfers/", {"origin": second, "destination": third, "balance": 2})
     call("boss", "DELETE", f"accounts/{third}/")
-    # The last one stays, so that a database that goes on by the highest number gives no number
-    # of a closed account again.
+    # The last one stays open, so that a database that counts on from the highest number does not
+    # reuse the number of a closed account.
     call("boss", "POST", "accounts/", {"currency": "ARS", "balance": 1})
     call("boss", "PATCH", f"profiles/{alice.pk}/", {"cuit": "20-12345678-9", "company": "R\u00edo"})
     gone = call("boss", "POST", "users/", {"username": "carol", "password": "a quiet river"})["id"]

@@ -1,8 +1,8 @@
-"""Run a command against a MariaDB of its own: `with_mariadb.py COMMAND [ARG ...]`.
+"""Run a command with a temporary MariaDB: `with_mariadb.py COMMAND [ARG ...]`.
 
-The server is the one installed on the machine (Debian: mariadb-server). It listens on a socket
-only, and is gone with its data when the command ends. The command finds it in DATABASE_URL. It
-does not sync to disk, which suits tests and nothing else.
+The server is the one installed on the machine (Debian: mariadb-server). It listens only on a
+socket, and is removed with its data when the command ends. DATABASE_URL names it. It does not sync
+to disk, which suits tests and nothing else.
 """
 
 import os
@@ -61,7 +61,7 @@ def wait_for(socket: str, server: subprocess.Popen[bytes]) -> None:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    # So that the server does not outlive what was told to end.
+    # The server must not outlive the command.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     os.environ["PATH"] += ":/usr/sbin"
     sys.exit(main(sys.argv[1:]))

@@ -1,8 +1,8 @@
-"""Run a command against a PostgreSQL of its own: `with_postgres.py COMMAND [ARG ...]`.
+"""Run a command with a temporary PostgreSQL: `with_postgres.py COMMAND [ARG ...]`.
 
-The server comes from a Python package, listens on a socket only, and is gone with its data when
-the command ends. The command finds it in DATABASE_URL, and the programs of its version (pg_dump and
-so on) in PATH. It does not sync to disk, which suits tests and nothing else.
+The server comes from a Python package. It listens only on a socket, and is removed with its data
+when the command ends. DATABASE_URL names it, and PATH leads to the programs of its version (pg_dump
+and so on). It does not sync to disk, which suits tests and nothing else.
 """
 
 import os
@@ -57,6 +57,6 @@ def started(data: Path) -> PostgresServer:
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    # So that the server does not outlive what was told to end.
+    # The server must not outlive the command.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))

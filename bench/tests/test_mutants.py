@@ -1,4 +1,4 @@
-"""The mutations fit the code, and the command says which of them no test notices."""
+"""The mutations fit the code, and the command reports those that no test notices."""
 
 from collections import Counter
 
@@ -22,9 +22,11 @@ TRIPLE = Mutation("triple", "code_of_the_test.py", "2 * x", "3 * x", ("test_it.p
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """A small project, whose tests run without Django and whatever else takes time to start."""
+    """Make a small project whose tests run without Django, which takes time to start."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setattr(mutants, "KEPT", (*mutants.KEPT, "PYTEST_DISABLE_PLUGIN_AUTOLOAD"))
+    monkeypatch.setattr(
+        mutants, "INHERITED", (*mutants.INHERITED, "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    )
     root = tmp_path / "root"
     root.mkdir()
     (root / "code_of_the_test.py").write_text(CODE)
@@ -40,8 +42,12 @@ def test_each_mutation_fits_the_code_and_names_its_tests(mutation):
     mutants.check(mutation)
 
 
-def test_each_mutation_has_a_name_of_its_own():
-    assert [name for name, count in Counter(it.name for it in MUTATIONS).items() if count > 1] == []
+def test_names_are_unique():
+    assert [
+        name
+        for name, count in Counter(mutation.name for mutation in MUTATIONS).items()
+        if count > 1
+    ] == []
 
 
 def test_a_mutation_that_a_test_notices(tree, capsys):
@@ -63,7 +69,7 @@ def test_a_mutation_that_survives(tree, capsys):
 
 
 @pytest.mark.parametrize("new", ["nobody_knows(x)", "__import__('nothing')"])
-def test_a_mutation_that_is_no_program_is_not_noticed(tree, capsys, new):
+def test_an_invalid_mutation_does_not_count_as_noticed(tree, capsys, new):
     assert mutants.survive([TRIPLE._replace(new=new)], tree) == 1
 
     assert capsys.readouterr().out.startswith("BROKEN   triple ")
@@ -85,7 +91,7 @@ def test_a_stale_list_is_named(tree, capsys, change, said):
     assert said in capsys.readouterr().err
 
 
-def test_tests_that_fail_anyway_show_nothing(tree, capsys):
+def test_tests_must_pass_without_the_mutation(tree, capsys):
     (tree / TRIPLE.file).write_text(CODE.replace("2 * x", "1 * x + 0 * 2 * x"))
 
     assert mutants.survive([TRIPLE], tree) == 2
@@ -93,7 +99,7 @@ def test_tests_that_fail_anyway_show_nothing(tree, capsys):
     assert "must pass on the code as it is: test_one" in capsys.readouterr().err
 
 
-def test_tests_that_are_skipped_show_nothing(tree, capsys):
+def test_skipped_tests_prove_nothing(tree, capsys):
     (tree / "test_it.py").write_text("import pytest\npytestmark = pytest.mark.skip\n" + TESTS)
 
     assert mutants.survive([TRIPLE], tree) == 2

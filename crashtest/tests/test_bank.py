@@ -1,4 +1,4 @@
-"""The crash test, for a quarter of a minute; by hand it runs as long as one likes."""
+"""The crash test, for a quarter of a minute; run it longer by hand."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 from almaFintech.settings import BASE_DIR
 from conftest import once
 
-# It brings a PostgreSQL of its own, so the suite needs it once, and not on every database.
+# It starts its own PostgreSQL, so one run suffices for all databases.
 pytestmark = once
 
 

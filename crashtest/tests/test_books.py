@@ -1,4 +1,4 @@
-"""The crash test would notice: each way to lose or double something is named."""
+"""The crash test notices each way to lose or double something."""
 
 import json
 from types import SimpleNamespace as Row
@@ -122,7 +122,7 @@ def enter_one_side(memory, books):
         enter_one_side,
     ],
 )
-def test_books_that_do_not_agree(memory, books, spoil):
+def test_books_that_differ_are_reported(memory, books, spoil):
     spoil(memory, books)
 
     assert list(discrepancies(memory, books, OPENINGS))

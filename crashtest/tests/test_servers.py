@@ -1,4 +1,4 @@
-"""The servers that the crash test kills come back."""
+"""Servers killed by the crash test come back."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +13,7 @@ pytestmark = once
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_database_that_was_killed_at_its_start_can_be_started(lock):
-    # The path of a socket may have 107 bytes, and pytest's own folders are deep.
+    # The path of a socket may have 107 bytes; pytest's own folders are deeper.
     with (
         tempfile.TemporaryDirectory(prefix="lock-", ignore_cleanup_errors=True) as folder,
         Database(Path(folder)) as database,

@@ -19,7 +19,7 @@ class Command(DatabaseCommand):
         oldest = timezone.now() - timedelta(days=settings.IDEMPOTENCY_KEY_DAYS)
         expired = IdempotencyKey.objects.filter(created__lt=oldest).order_by("created")
         total = 0
-        # In pieces, so that the server is never kept waiting for long.
+        # In batches, so that the server never waits long.
         while ids := list(expired.values_list("pk", flat=True)[:AT_A_TIME]):
             total += IdempotencyKey.objects.filter(pk__in=ids).delete()[0]
         self.stdout.write(f"{total} expired.")

@@ -1,4 +1,4 @@
-"""Forget refresh tokens and ended sessions that have expired; run it once a day."""
+"""Delete refresh tokens and ended sessions that have expired; run it once a day."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ AT_A_TIME = 10_000
 
 
 class Command(DatabaseCommand):
-    help = "Forget refresh tokens and ended sessions that have expired."
+    help = "Delete refresh tokens and ended sessions that have expired."
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("flushexpiredtokens")
         expired = EndedSession.objects.expired().order_by("expires_at")
-        # In pieces, so that the server is never kept waiting for long.
+        # In batches, so that the server never waits long.
         while sids := list(expired.values_list("pk", flat=True)[:AT_A_TIME]):
             EndedSession.objects.filter(pk__in=sids).delete()
