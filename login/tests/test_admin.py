@@ -1,4 +1,4 @@
-"""Who gets into the admin, and users and profiles there."""
+"""Access to the admin, and its pages of users and profiles."""
 
 import re
 
@@ -10,14 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework_simplejwt.tokens import RefreshToken
 
 from accounts.models import Account
-from almaFintech.tests.admin import act, form, messages, user_form
+from almaFintech.tests.admin import MAX, PROFILES, USERS, act, form, messages, user_form
 from conftest import Person
 from login.models import Profile
 
-MAX = 2**63 - 1
 NEW_PASSWORD = "an even longer, quieter river"
-USERS = "/admin/auth/user/"
-PROFILES = "/admin/login/profile/"
 PAGES = [
     "/admin/",
     "/admin/accounts/account/",
@@ -32,11 +29,11 @@ PAGES = [
 ]
 
 
-def listed(response):
+def names_in(response):
     return [str(row) for row in response.context["cl"].result_list]
 
 
-# --- Who gets in -------------------------------------------------------------------------
+# --- Access -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -56,7 +53,7 @@ def test_nobody_else_gets_in(alice, page):
             client.force_login(user)
         response = client.get(page)
         assert response.status_code == 302
-        assert response.url.startswith("/admin/login/")
+        assert response.headers["Location"].startswith("/admin/login/")
 
 
 def test_nobody_else_writes(alice, bob):
@@ -133,7 +130,7 @@ def test_a_username_that_is_taken_is_refused(staff, alice):
     assert not User.objects.get(username="alice").check_password(NEW_PASSWORD)
 
 
-def test_a_username_taken_at_the_same_moment_is_a_message(staff, alice, bob, monkeypatch):
+def test_a_username_taken_at_the_same_moment_is_refused(staff, alice, bob, monkeypatch):
     # The form finds the name free, and only the database knows better.
     monkeypatch.setattr(User, "validate_unique", lambda self, exclude=None: None)
     path = f"{USERS}{bob.user.pk}/change/"
@@ -168,7 +165,7 @@ def test_a_user_is_edited_with_the_profile(staff, alice, bob):
     assert alice.user.check_password("a long and quiet river")
 
 
-def test_the_profile_of_a_user_who_has_none_is_added_on_the_page(staff):
+def test_the_page_of_a_user_adds_a_missing_profile(staff):
     [carol] = User.objects.bulk_create([User(username="carol")])
     path = f"{USERS}{carol.pk}/change/"
     assert staff.get(path).status_code == 200
@@ -194,7 +191,7 @@ def test_a_new_password_is_stored_hashed(staff, alice):
     assert alice.user.check_password(NEW_PASSWORD)
 
 
-def test_the_page_of_a_user_neither_shows_nor_takes_a_hash(staff, alice):
+def test_the_page_of_a_user_neither_shows_nor_accepts_a_hash(staff, alice):
     before = User.objects.get(pk=alice.user.pk).password
     path = f"{USERS}{alice.user.pk}/change/"
 
@@ -223,7 +220,7 @@ def test_users_are_deleted_in_bulk(staff, alice, bob):
 
 
 @pytest.mark.parametrize("number", ["abc", "\0", str(MAX), "9" * 30])
-def test_a_user_who_is_not_there_is_not_deleted(staff, alice, number):
+def test_no_user_is_deleted_when_a_selected_one_is_missing(staff, alice, number):
     response = act(staff, USERS, "delete_selected", alice.user, number, post="yes")
 
     assert messages(response) == [
@@ -234,15 +231,15 @@ def test_a_user_who_is_not_there_is_not_deleted(staff, alice, number):
 
 @pytest.mark.parametrize("path", [USERS, PROFILES])
 def test_a_search_for_a_nul_finds_nobody(staff, alice, path):
-    assert listed(staff.get(f"{path}?q=%00")) == []
+    assert names_in(staff.get(f"{path}?q=%00")) == []
 
 
 @pytest.mark.parametrize("path", [USERS, PROFILES])
 def test_a_search_for_thousands_of_words_finds_nobody(staff, alice, path):
-    assert listed(staff.get(f"{path}?q={'a+' * 100}")) == ["alice"]
+    assert names_in(staff.get(f"{path}?q={'a+' * 100}")) == ["alice"]
     answer = staff.get(f"{path}?q={'a+' * 4000}")
 
-    assert (answer.status_code, listed(answer)) == (200, [])
+    assert (answer.status_code, names_in(answer)) == (200, [])
 
 
 # --- Profiles ----------------------------------------------------------------------------
@@ -268,7 +265,7 @@ def test_a_profile_is_neither_added_nor_deleted(staff, alice):
 
 
 @pytest.mark.parametrize("page", ["user", "profile"])
-def test_the_accounts_of_a_profile_are_not_chosen_from_a_list_of_all(staff, alice, bob, page):
+def test_the_page_of_a_profile_does_not_list_all_accounts(staff, alice, bob, page):
     ids = {"user": (USERS, alice.user.pk), "profile": (PROFILES, alice.user.profile.pk)}
     path, pk = ids[page]
     html = staff.get(f"{path}{pk}/change/").content.decode()
@@ -278,7 +275,7 @@ def test_the_accounts_of_a_profile_are_not_chosen_from_a_list_of_all(staff, alic
 
 
 @pytest.mark.parametrize("number", ["abc", "\0", "", "-1", "1.5", str(MAX), "9" * 30, "9" * 5000])
-def test_an_account_that_is_not_there_is_an_error_of_the_form(staff, alice, number):
+def test_a_missing_account_is_an_error_of_the_form(staff, alice, number):
     profile, accounts = alice.user.profile, [alice.account.pk, number]
     user_page, profile_page = f"{USERS}{alice.user.pk}/change/", f"{PROFILES}{profile.pk}/change/"
     data = user_form(alice.user, **{"profile-0-accounts": accounts, "profile-0-cuit": "20-1"})
@@ -316,19 +313,19 @@ def test_search_and_filters(staff, alice, bob):
     Profile.objects.filter(user=bob.user).update(company="Rossi Hnos.")
     User.objects.filter(pk=bob.user.pk).update(email="bob@example.com", is_active=False)
 
-    assert listed(staff.get(f"{USERS}?q=ALI")) == ["alice"]
-    assert listed(staff.get(f"{USERS}?q=example.com")) == ["bob"]
-    assert listed(staff.get(f"{USERS}?is_staff__exact=1")) == ["boss"]
-    assert listed(staff.get(f"{USERS}?is_active__exact=0")) == ["bob"]
-    assert listed(staff.get(f"{PROFILES}?q=rossi")) == ["bob"]
-    assert listed(staff.get(f"{PROFILES}?q=alice")) == ["alice"]
+    assert names_in(staff.get(f"{USERS}?q=ALI")) == ["alice"]
+    assert names_in(staff.get(f"{USERS}?q=example.com")) == ["bob"]
+    assert names_in(staff.get(f"{USERS}?is_staff__exact=1")) == ["boss"]
+    assert names_in(staff.get(f"{USERS}?is_active__exact=0")) == ["bob"]
+    assert names_in(staff.get(f"{PROFILES}?q=rossi")) == ["bob"]
+    assert names_in(staff.get(f"{PROFILES}?q=alice")) == ["alice"]
 
 
 @pytest.mark.parametrize("path", [USERS, PROFILES])
 @pytest.mark.parametrize(
     "query", ["q=%00", "q=%25", "username=%00", "cuit=%00", "is_staff__exact=x"]
 )
-def test_a_query_that_makes_no_sense_is_no_error(staff, path, query):
+def test_a_senseless_query_is_not_a_server_error(staff, path, query):
     # Django answers a query by a field that no filter names with 400.
     assert staff.get(f"{path}?{query}", follow=True).status_code in (200, 400)
 

@@ -7,8 +7,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from accounts.tests.meetings import at_once
+from almaFintech.tests.admin import USERS, act, messages, user_form
 from conftest import Person, needs_row_locks
-from login.tests.test_admin import USERS, act, messages, user_form
 
 REFUSED = {"detail": "The last active member of staff cannot be removed.", "code": "last_staff"}
 
