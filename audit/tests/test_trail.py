@@ -1,6 +1,7 @@
 """The records of staff are a chain that nobody changes unnoticed."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -26,7 +27,7 @@ def records(boss, alice):
     assert list(Record.objects.order_by("seq").values_list("seq", flat=True)) == [1, 2, 3]
 
 
-def tamper(sql: str, *values: object) -> None:
+def tamper(sql: str, *values: Any) -> None:
     """Change the records as somebody can who owns the database."""
     with connection.schema_editor() as editor:
         append_only.remove(None, editor)
