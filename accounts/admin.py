@@ -30,9 +30,9 @@ MICRO_UNITS_HELP = "1 000 000 is one unit of the currency."
 
 
 def link_to(page: str, number: int | None) -> str:
-    """A link to the page of a row, made from its number alone.
+    """A link to the page of a row, which is not read.
 
-    Reading the row would cost a query for each line of a list, and it may be deleted.
+    That would cost a query for each line of a list, and the row may be deleted.
     """
     if number is None:
         return "-"
@@ -72,8 +72,8 @@ class AccountForm(forms.ModelForm):
         initial=0,
         label="Balance in micro units",
         help_text=MICRO_UNITS_HELP,
-        # The balance that the page showed travels with the form, so that saving it can tell
-        # what was typed from what a transfer has changed meanwhile.
+        # The form holds the balance that the page showed, so that an edit is told from a
+        # transfer that has changed the balance meanwhile.
         show_hidden_initial=True,
     )
     reason = forms.CharField(
@@ -115,9 +115,9 @@ class ClosingForm(forms.Form):
     reason = forms.CharField(
         max_length=140,
         label="Reason",
-        help_text="Kept in the ledger and in the record of what staff does.",
+        help_text="Kept in the ledger and in the records of staff.",
     )
-    # What the page has shown: only that is deleted.
+    # The balances that the page showed: nothing else is deleted.
     shown = forms.CharField(widget=forms.HiddenInput)
 
     def __init__(self, accounts: Sequence[Account], **options: Any) -> None:
@@ -160,7 +160,7 @@ class AccountAdmin(AuditedAdmin):
 
     @admin.display(description="Balance")
     def amount(self, account: Account) -> str:
-        # While a form is corrected, its account holds what was typed and not what is saved.
+        # While a form is corrected, its account holds the typed balance, not the saved one.
         saved = account.balance_as_read
         return in_units(account.balance if saved is None else saved, account.currency)
 
@@ -180,7 +180,7 @@ class AccountAdmin(AuditedAdmin):
         obj.save(by=acting_user(request), reason=form.cleaned_data["reason"])
 
     def reason_of(self, request: HttpRequest) -> str:
-        # As the field of the forms cleans it, which have accepted it by now.
+        # Cleaned as by the form, which is valid where a reason is recorded.
         return request.POST.get("reason", "").strip()
 
     def require_confirmed(self, request: HttpRequest, rows: Sequence[Account]) -> None:
@@ -253,7 +253,7 @@ class TransferForm(forms.ModelForm):
 
 
 def booked_before(taken: idempotency.KeyTaken) -> str:
-    """Say what a form has booked that is sent again."""
+    """Say what a form booked when it was first sent."""
     try:
         booked = json.loads(taken.answer().body)["transfer"]
     except idempotency.KeyReused:

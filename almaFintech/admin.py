@@ -26,15 +26,15 @@ from django.utils.http import urlencode
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Conflict
 
-# An action takes no more rows: the form that asks "are you sure?" holds a field for each, and
-# Django reads at most DATA_UPLOAD_MAX_NUMBER_FIELDS (1000) of those.
+# An action takes no more rows: the form that asks "are you sure?" has a field for each, and
+# Django reads at most DATA_UPLOAD_MAX_NUMBER_FIELDS (1000) fields.
 MOST_AT_ONCE = 500
 # No searched column holds more, and the database runs no query for a thousand words.
 LONGEST_SEARCH = 254
 
 admin.site.site_header = admin.site.site_title = "almaFintech"
 admin.site.index_title = "Administration"
-# The site is an API, which has nothing to view; and the lists need the width of the page.
+# The site is an API, which has no pages to view; and the lists need the width of the page.
 admin.site.site_url = None
 admin.site.enable_nav_sidebar = False
 
@@ -57,8 +57,8 @@ class BoundedList(ChangeList):
         try:
             super().get_results(request)
         except (LookupError, OverflowError, ValueError) as error:
-            # Django refuses a senseless filter where it is made; some, such as that of the year
-            # 0, fail only where the rows are counted.
+            # Django refuses an invalid filter when it is built. Some, such as one of the year 0,
+            # only fail when the rows are counted.
             raise IncorrectLookupParameters(error) from error
         if self.result_count >= BoundedPaginator.most:
             listed = (

@@ -1,4 +1,4 @@
-"""What staff has done."""
+"""The records of what staff did."""
 
 import json
 from datetime import UTC
@@ -13,7 +13,7 @@ from almaFintech.db.guards import Kept, KeptQuerySet
 class Record(Kept):
     """One action of one member of staff on one object.
 
-    It refers to nothing: the record outlives the user who did it and the object it was done to.
+    It has no foreign keys, so that it outlives both the user and the object.
 
     Attributes:
         seq: 1, 2, 3 ... over all records.
@@ -21,10 +21,10 @@ class Record(Kept):
         by: number of the user who did it.
         username: the user's name then.
         action: what was done.
-        kind: of what the object is one, such as "account".
-        number: primary key of the object; of a profile, that of its user.
+        kind: the object's model, such as "account".
+        number: the object's primary key; of a profile, that of its user.
         changes: field -> [from, to]. A password is only ever "***".
-        reason: why, in the words of whoever did it; "" where none was given.
+        reason: why, in that user's words; "" where none was given.
         digest: link of the chain of all records, see `almaFintech.db.chains`.
     """
 
@@ -58,7 +58,7 @@ class Record(Kept):
         return f"{self.username} {self.action} {self.kind} {self.number}"
 
     def content(self) -> bytes:
-        """What the digest of this record vouches for."""
+        """Return the bytes that the digest of this record signs."""
         fields = [
             self.seq,
             self.date.astimezone(UTC).isoformat(timespec="microseconds"),
@@ -74,7 +74,7 @@ class Record(Kept):
 
 
 class End(Kept):
-    """The end of the chain of records, in its one row, which is locked to add to the chain.
+    """The end of the chain of records. Its one row is locked to add to the chain.
 
     Attributes:
         seq, seal: number of the last record, and its seal.

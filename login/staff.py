@@ -1,4 +1,4 @@
-"""Keep the last active member of staff: nobody else could appoint another one."""
+"""Protection of the last active member of staff: nobody else could appoint another one."""
 
 from collections.abc import Iterable
 
@@ -19,14 +19,14 @@ class LastStaff(Refusal):
 def lock_with_staff(ids: Iterable[int]) -> None:
     """Lock these users together with all active staff, in the order of their ids.
 
-    Call it before any of them is locked alone: two members of staff who remove each other then
-    wait for one another instead of ending in a deadlock.
+    Call it before any of them is locked alone, so that two members of staff who remove each other
+    wait for each other instead of ending in a deadlock.
     """
     list(locked(User.objects.filter(ACTIVE_STAFF | Q(pk__in=list(ids)))).values_list("pk"))
 
 
 def refuse_to_lose_all(leaving: Iterable[int]) -> None:
-    """Raise LastStaff when nobody would be left after these users are gone from the staff.
+    """Raise LastStaff if no active staff would remain without these users.
 
     Call it after `lock_with_staff`, in the same transaction and before the change.
     """

@@ -106,7 +106,7 @@ def test_a_form_that_failed_before_the_commit_can_be_sent_again(staff, alice, bo
         raise OperationalError("connection lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr("accounts.idempotency.keep", fail)
+        patch.setattr("accounts.idempotency.record_answer", fail)
         assert send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1").status_code == 503
     assert (alice.balance, IdempotencyKey.objects.count()) == (1_000_000, 0)
 

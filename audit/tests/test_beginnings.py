@@ -1,4 +1,4 @@
-"""No migration signs "none yet" for a table that somebody has emptied."""
+"""A migration signs "none yet" in a new database, and never again."""
 
 import pytest
 from django.core.management import call_command

@@ -1,4 +1,4 @@
-"""Somebody of the staff is always left, or nobody could ever be made staff again."""
+"""One active member of staff always remains, to appoint others."""
 
 from functools import partial
 
@@ -32,7 +32,7 @@ def is_staff(person):
     ],
 )
 def test_the_api_keeps_the_last_one(boss, alice, method, change):
-    # Whoever was deactivated is no help.
+    # Deactivated staff does not count.
     Person.join("gone", is_staff=True, is_active=False)
     rows = list(User.objects.order_by("pk").values())
 
@@ -92,7 +92,7 @@ def test_the_admin_does_not_delete_the_last_one(staff, boss, alice):
     assert sorted(User.objects.values_list("username", flat=True)) == ["alice", "second"]
 
 
-# Each of these logs in, while both still can, and returns the request that removes the other one.
+# Each of these logs in, while both still can, and returns a request that removes the other one.
 
 
 def by_api(person, other):

@@ -1,4 +1,4 @@
-"""Being staff is the one right there is."""
+"""Staff have every permission, and nobody else has any."""
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission
@@ -9,7 +9,7 @@ APPS = ("auth", "login", "accounts", "token_blacklist", "any")
 
 
 def rights(user):
-    """The answers that `user` gets when asked for every permission and every app."""
+    """Return the answers to every question about a permission or an app of `user`."""
     permissions = Permission.objects.select_related("content_type")
     names = [f"{p.content_type.app_label}.{p.codename}" for p in permissions]
     assert "accounts.add_transfer" in names
@@ -21,18 +21,18 @@ def test_staff_has_every_right(boss):
     assert rights(boss.user) == {True}
 
 
-def test_a_user_has_none(alice):
-    # Not even one that is given by hand: the roles are staff and user.
+def test_a_user_has_no_right(alice):
+    # Not even with permissions in the database: the roles are staff and user.
     alice.user.user_permissions.set(Permission.objects.all())
 
     assert rights(alice.user) == {False}
 
 
-def test_inactive_staff_has_none(db):
+def test_inactive_staff_has_no_right(db):
     assert rights(Person.join("gone", is_staff=True, is_active=False).user) == {False}
 
 
-def test_a_stranger_has_none(db):
+def test_a_stranger_has_no_right(db):
     assert rights(AnonymousUser()) == {False}
 
 
