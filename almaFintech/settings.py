@@ -249,13 +249,7 @@ SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=_access_minutes),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=env("REFRESH_TOKEN_DAYS")),
     "ROTATE_REFRESH_TOKENS": env("ROTATE_REFRESH_TOKENS"),
-    "BLACKLIST_AFTER_ROTATION": True,
     "CHECK_REVOKE_TOKEN": True,
-    "TOKEN_OBTAIN_SERIALIZER": "login.serializers.LoginSerializer",
-    "TOKEN_REFRESH_SERIALIZER": "login.serializers.RefreshSerializer",
-    "TOKEN_BLACKLIST_SERIALIZER": "login.serializers.LogoutSerializer",
-    "AUTH_TOKEN_CLASSES": ("login.tokens.AccessToken",),
-    "SIGNING_KEY": SECRET_KEY,
 }
 
 # --- The ledger --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Errors of logins and tokens, answered with 401 and `WWW-Authenticate`."""
+"""Errors of logins and tokens: 401 with `WWW-Authenticate`."""
 
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
@@ -12,6 +12,11 @@ class LoginFailed(AuthenticationFailed):
 class MalformedHeader(AuthenticationFailed):
     default_detail = "Authorization header must contain two space-delimited values"
     default_code = "bad_authorization_header"
+
+
+class NoAccessToken(AuthenticationFailed):
+    default_detail = "Given token not valid for any token type"
+    default_code = InvalidToken.default_code
 
 
 class TokenExpired(AuthenticationFailed):
@@ -39,5 +44,6 @@ class PasswordChanged(AuthenticationFailed):
     default_code = "password_changed"
 
 
-OF_TOKENS = (TokenExpired, InvalidToken, UserNotFound, UserInactive, PasswordChanged)
-OF_ACCESS = (NotAuthenticated, MalformedHeader, *OF_TOKENS)
+OF_USERS = (UserNotFound, UserInactive, PasswordChanged)
+OF_REFRESH = (TokenExpired, InvalidToken, *OF_USERS)
+OF_ACCESS = (NotAuthenticated, MalformedHeader, TokenExpired, NoAccessToken, *OF_USERS)

@@ -1,4 +1,4 @@
-"""The JSON of users and profiles, of the login and of the refresh of tokens."""
+"""The JSON of users and profiles, of logins and tokens."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,30 +7,44 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import transaction
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.fields import empty
 from rest_framework.generics import get_object_or_404
 from rest_framework.relations import PrimaryKeyRelatedField
-from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
-from rest_framework_simplejwt.serializers import (
-    PasswordField,
-    TokenBlacklistSerializer,
-    TokenObtainPairSerializer,
-    TokenRefreshSerializer,
-)
-from rest_framework_simplejwt.settings import api_settings as jwt_settings
 
 from accounts.models import Account
-from accounts.serializers import WholeNumberField
-from almaFintech.db.transactions import retried
+from accounts.serializers import AccountSerializer, WholeNumberField
 from login import staff
-from login.errors import TokenExpired, UserNotFound
 from login.models import Profile
-from login.rates import REFRESH, Attempt
-from login.sessions import user_of
-from login.tokens import AccessToken, RefreshToken
+
+TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"  # noqa: S105  # signs nothing
+USER = {
+    "id": 2,
+    "username": "alice",
+    "first_name": "Alice",
+    "last_name": "Rivers",
+    "email": "alice@wallet.example",
+    "is_staff": False,
+    "is_active": True,
+}
+PROFILE = {
+    "user_id": 2,
+    "cuit": "20-12345678-9",
+    "phone": "+54 11 5555 0100",
+    "company": "Alma",
+    "accounts": [1],
+}
+
+
+def shown(name: str, value: Any) -> OpenApiExample:
+    """Return an example of a response."""
+    return OpenApiExample(name, value, response_only=True)
+
+
+def sent(name: str, value: Any) -> OpenApiExample:
+    """Return an example of a request."""
+    return OpenApiExample(name, value, request_only=True)
 
 
 class UsernameField(serializers.CharField):
@@ -53,9 +67,10 @@ NAMES = {
 }
 
 
-def password_field(help_text: str) -> serializers.CharField:
+def password_field(help_text: str, *, required: bool = True) -> serializers.CharField:
     return serializers.CharField(
         write_only=True,
+        required=required,
         max_length=128,
         trim_whitespace=False,
         style={"input_type": "password"},
@@ -70,8 +85,17 @@ def check_new_password(field: str, password: str, user: User) -> None:
         raise serializers.ValidationError({field: error.messages}) from error
 
 
+@extend_schema_serializer(
+    examples=[
+        shown("A user", USER),
+        sent(
+            "A new user",
+            {"username": "alice", "password": "a long and quiet river", "first_name": "Alice"},
+        ),
+    ]
+)
 class UserSerializer(serializers.ModelSerializer[User]):
-    password = password_field("Never comes back. An edit that leaves it out keeps it.")
+    password = password_field("Write only: no response shows it.")
 
     class Meta:
         model = User
@@ -89,8 +113,6 @@ class UserSerializer(serializers.ModelSerializer[User]):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         fields = super().get_fields()
-        # An edit that says nothing of the password keeps it.
-        fields["password"].required = self.instance is None
         for name in ("is_staff", "is_active"):
             # DRF takes a flag that a form leaves out for a box that was not ticked.
             fields[name].default_empty_html = empty
@@ -120,6 +142,13 @@ class UserSerializer(serializers.ModelSerializer[User]):
         return get_object_or_404(User, pk=instance.pk)
 
 
+class UserEditSerializer(UserSerializer):
+    """A user to edit, who keeps a password that is left out."""
+
+    password = password_field("The new password.", required=False)
+
+
+@extend_schema_serializer(examples=[sent("A name", {"first_name": "Alice"})])
 class OwnNamesSerializer(serializers.ModelSerializer[User]):
     class Meta:
         model = User
@@ -131,6 +160,14 @@ class OwnNamesSerializer(serializers.ModelSerializer[User]):
         return get_object_or_404(User, pk=instance.pk)
 
 
+@extend_schema_serializer(
+    examples=[
+        sent(
+            "Two passwords",
+            {"old_password": "a long and quiet river", "new_password": "another quiet river"},
+        )
+    ]
+)
 class OwnPasswordSerializer(serializers.Serializer[User]):
     """Two passwords; `user` in the context is whose they are."""
 
@@ -177,6 +214,12 @@ class AccountIdsField(serializers.ManyRelatedField):
         return found.values()
 
 
+@extend_schema_serializer(
+    examples=[
+        shown("A profile", PROFILE),
+        sent("An edit", {name: PROFILE[name] for name in ("cuit", "phone", "company", "accounts")}),
+    ]
+)
 class ProfileSerializer(serializers.ModelSerializer[Profile]):
     accounts = AccountIdsField(
         child_relation=account_id_field(),
@@ -196,73 +239,60 @@ class ProfileSerializer(serializers.ModelSerializer[Profile]):
         }
 
 
+@extend_schema_serializer(examples=[sent("An account", {"account_id": 1})])
 class AccountIdSerializer(serializers.Serializer[Any]):
     account_id = account_id_field(help_text="Id of the account.")
 
 
-def seconds_of_access() -> int:
-    """For how long a new access token works."""
-    return int(AccessToken.lifetime.total_seconds())
+@extend_schema_serializer(
+    examples=[
+        shown(
+            "Alice",
+            {
+                "user": USER,
+                "profile": PROFILE,
+                "accounts": [{"id": 1, "currency": "USD", "balance": 3_750_000}],
+            },
+        )
+    ]
+)
+class MeSerializer(serializers.Serializer[Any]):
+    user = UserSerializer(help_text="The user.")
+    profile = ProfileSerializer(help_text="The profile of the user.")
+    accounts = AccountSerializer(many=True, help_text="The accounts of the profile.")
 
 
-class LoginSerializer(TokenObtainPairSerializer):
-    token_class = RefreshToken
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Spaces around a password are part of it, here as where it was set.
-        self.fields["password"] = PasswordField(trim_whitespace=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        return {**super().validate(attrs), "expires_in": seconds_of_access()}
+@extend_schema_serializer(
+    examples=[sent("Credentials", {"username": "admin", "password": "admin"})]
+)
+class CredentialsSerializer(serializers.Serializer[Any]):
+    username = serializers.CharField(help_text="The user's name, in its exact spelling.")
+    password = serializers.CharField(
+        trim_whitespace=False, help_text="The password; spaces around it are part of it."
+    )
 
 
-def tokens_for(user: User) -> dict[str, Any]:
-    """What a login answers: a new session of `user`."""
-    refresh = RefreshToken.for_user(user)
-    return {
-        "refresh": str(refresh),
-        "access": str(refresh.access_token),
-        "expires_in": seconds_of_access(),
-    }
+@extend_schema_serializer(examples=[sent("A refresh token", {"refresh": TOKEN})])
+class RefreshTokenSerializer(serializers.Serializer[Any]):
+    refresh = serializers.CharField(help_text="A refresh token, as a login returned it.")
 
 
-class RefreshSerializer(TokenRefreshSerializer):
-    """Refresh for a user who may still log in; with rotation, once for each token."""
-
-    token_class = RefreshToken
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        attempt = Attempt(REFRESH, self.context["request"])
-        try:
-            refresh = self.token_class(attrs["refresh"])
-            # Only a token of ours tells whose it is.
-            attempt.by(str(refresh[jwt_settings.USER_ID_CLAIM]))
-            # The same questions that every request with an access token answers.
-            user = user_of(refresh)
-            data = retried(super().validate)(attrs)
-        except (TokenError, AuthenticationFailed) as error:
-            attempt.failed()
-            if isinstance(error, ExpiredTokenError):
-                raise TokenExpired() from error
-            raise
-        except User.DoesNotExist as error:
-            # Deleted since it was looked up.
-            attempt.failed()
-            raise UserNotFound from error
-        attempt.succeeded(user)
-        return {**data, "expires_in": seconds_of_access()}
+@extend_schema_serializer(
+    examples=[shown("Tokens", {"access": TOKEN, "refresh": TOKEN, "expires_in": 300})]
+)
+class TokenPairSerializer(serializers.Serializer[Any]):
+    access = serializers.CharField(help_text="For the header `Authorization: Bearer <access>`.")
+    refresh = serializers.CharField(help_text="For a new access token.")
+    expires_in = serializers.IntegerField(help_text="Seconds until the access token expires.")
 
 
-class LogoutSerializer(TokenBlacklistSerializer):
-    token_class = RefreshToken
+@extend_schema_serializer(examples=[shown("A token", {"access": TOKEN, "expires_in": 300})])
+class RefreshedSerializer(TokenPairSerializer):
+    refresh = serializers.CharField(
+        required=False, help_text="Replaces the one sent, where refresh tokens rotate."
+    )
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        try:
-            refresh = self.token_class(attrs["refresh"])
-        except ExpiredTokenError as error:
-            raise TokenExpired() from error
-        with transaction.atomic():
-            refresh.blacklist()
-            refresh.end_session()
-        return {}
+
+@extend_schema_serializer(examples=[shown("Nothing", {})])
+class LoggedOutSerializer(serializers.Serializer[Any]):
+    """Nothing: the session has ended."""

@@ -2,11 +2,13 @@
 
 import re
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
 import jwt
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 from rest_framework_simplejwt import tokens
@@ -75,18 +77,23 @@ class KeyRing(TokenBackend):
         return claims
 
 
-_key_ring = KeyRing(api_settings.ALGORITHM, api_settings.SIGNING_KEY)
+@cache
+def key_ring(signing_key: str) -> KeyRing:
+    return KeyRing(api_settings.ALGORITHM, signing_key)
 
 
 class AccessToken(tokens.AccessToken):
-    _token_backend = _key_ring
+    def get_token_backend(self) -> KeyRing:
+        return key_ring(settings.SECRET_KEY)
 
 
 class RefreshToken(tokens.RefreshToken):
-    """A refresh token. It carries the id of its session, which its access tokens take over."""
+    """A refresh token. Its access tokens take over the id of its session."""
 
-    _token_backend = _key_ring
     access_token_class = AccessToken
+
+    def get_token_backend(self) -> KeyRing:
+        return key_ring(settings.SECRET_KEY)
 
     def __init__(self, token: Any = None, verify: bool = True) -> None:
         super().__init__(token, verify)
@@ -119,7 +126,27 @@ class RefreshToken(tokens.RefreshToken):
             raise TokenError("Token is blacklisted")
         return result
 
+    def rotate(self) -> None:
+        """End this token, and become the next one of its session."""
+        self.blacklist()
+        self.set_jti()
+        self.set_exp()
+        self.set_iat()
+        self.outstand()
+
     def end_session(self) -> None:
         """End all tokens of this one's session, those of later refreshes too."""
         if SID in self.payload:
             EndedSession.objects.end(self.payload[SID], self.payload["exp"])
+
+
+def tokens_for(user: User) -> dict[str, Any]:
+    """Begin a session of `user`, and return its first tokens."""
+    refresh = RefreshToken.for_user(user)
+    return {"refresh": str(refresh), **access_from(refresh)}
+
+
+def access_from(refresh: tokens.RefreshToken) -> dict[str, Any]:
+    """Return a new access token, and the seconds until it expires."""
+    seconds = int(AccessToken.lifetime.total_seconds())
+    return {"access": str(refresh.access_token), "expires_in": seconds}

@@ -3,22 +3,19 @@
 import pytest
 from rest_framework.test import APIClient
 
-from login import tokens
-from login.tokens import KeyRing, RefreshToken
+from login.tokens import RefreshToken
 
 OLD = "the-old-key-6ba7b810-9dad-11d1-80b4-00c04fd430c8-old"
 NEW = "the-new-key-6ba7b810-9dad-11d1-80b4-00c04fd430c8-new"
 
 
 @pytest.fixture
-def keys(settings, monkeypatch):
+def keys(settings):
     """A function that gives the server other keys, as a restart would."""
 
     def use(key, *fallbacks):
-        ring = KeyRing(tokens._key_ring.algorithm, key)
+        settings.SECRET_KEY = key
         settings.SECRET_KEY_FALLBACKS = list(fallbacks)
-        for token in tokens.AccessToken, RefreshToken:
-            monkeypatch.setattr(token, "_token_backend", ring)
 
     return use
 

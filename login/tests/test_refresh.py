@@ -2,10 +2,11 @@
 
 import pytest
 from django.db import OperationalError
-from rest_framework_simplejwt.serializers import TokenRefreshSerializer
 from rest_framework_simplejwt.tokens import AccessToken
 
 from conftest import Person
+from login import views
+from login.sessions import user_of
 from login.tokens import RefreshToken
 
 
@@ -95,13 +96,11 @@ def test_an_expired_token_says_so(alice, anyone, refresh):
 
 
 def test_a_user_who_is_deleted_in_the_middle_of_a_refresh(alice, anyone, refresh, monkeypatch):
-    work = TokenRefreshSerializer.validate
-
-    def delete_first(*args):
+    def delete_first(token):
         alice.user.delete()
-        return work(*args)
+        return user_of(token)
 
-    monkeypatch.setattr(TokenRefreshSerializer, "validate", delete_first)
+    monkeypatch.setattr(views, "user_of", delete_first)
     answer = renew(anyone, refresh)
 
     assert (answer.status_code, answer.json()["code"]) == (401, "user_not_found")
@@ -116,14 +115,14 @@ def test_a_malformed_refresh_names_the_field(db, anyone, value):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_refresh_that_a_deadlock_undid_is_run_again(alice, anyone, refresh, monkeypatch):
-    work, failures = TokenRefreshSerializer.validate, [OperationalError(1213, "Deadlock found")]
+    failures = [OperationalError(1213, "Deadlock found")]
 
-    def fail_once(*args):
+    def fail_once(token):
         if failures:
             raise failures.pop()
-        return work(*args)
+        return user_of(token)
 
-    monkeypatch.setattr(TokenRefreshSerializer, "validate", fail_once)
+    monkeypatch.setattr(views, "user_of", fail_once)
 
     assert renew(anyone, refresh).status_code == 200
     assert failures == []
