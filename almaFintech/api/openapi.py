@@ -1,8 +1,7 @@
 """The OpenAPI document of the API, derived from the views.
 
-An operation's errors come from its permissions, parameters and body, from the classes of the
-errors themselves, and from `@operation`, where a view states the errors that its rules raise.
-Each example of an error is what the handler of errors answers.
+The errors of an operation follow from its permissions, its parameters and its body; `@operation`
+adds those that its rules raise. The example of each error is what the error handler returns.
 """
 
 import json
@@ -37,7 +36,7 @@ JSON = "application/json"
 MAX_INT64 = 2**63 - 1
 WHOLE_NUMBER = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_INT64}
 
-# Text without NUL, which no database takes; and text that is not blank, either.
+# Text without NUL, which no database stores; and such text that is not blank.
 TEXT = r"^[^\x00]*$"
 NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
@@ -72,20 +71,12 @@ RESPONSES = {
         "seconds.",
     ),
 }
-# How each header is described, and how its value is read.
-ERROR_HEADERS: Mapping[str, tuple[dict[str, Any], Callable[[str], Any]]] = {
-    "Retry-After": (
-        {
-            "description": "Seconds to wait before the next attempt.",
-            "schema": {"type": "integer", "minimum": 0},
-        },
-        int,
-    ),
-    "WWW-Authenticate": (
-        {"description": "How to authenticate (RFC 9110).", "schema": {"type": "string"}},
-        str,
-    ),
+ERROR_HEADERS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "Retry-After": ("Seconds to wait before the next attempt.", {"type": "integer", "minimum": 0}),
+    "WWW-Authenticate": ("How to authenticate (RFC 9110).", {"type": "string"}),
 }
+
+# The errors that operations have in common.
 ALWAYS: tuple[Error, ...] = (
     exceptions.NotAcceptable,
     refusals.ServerError,
@@ -107,7 +98,7 @@ OF_BODIES: tuple[Error, ...] = (
     refusals.BodyTooLarge,
     exceptions.UnsupportedMediaType("text/plain"),
 )
-# BadRequest: such as with more parameters than the server reads.
+# BadRequest answers more parameters than the server reads.
 OF_QUERIES: tuple[Error, ...] = (
     refusals.BadRequest,
     exceptions.ValidationError({"acount": [UNKNOWN]}),
@@ -116,7 +107,7 @@ OF_QUERIES: tuple[Error, ...] = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What `@operation` states of a method of a view."""
+    """The description that `@operation` has given to a method of a view."""
 
     summary: str = ""
     description: str = ""
@@ -168,10 +159,9 @@ class Schema(AutoSchema):
         if operation is None:
             return None
         facts = facts_of(self._method())
-        parameters = operation.setdefault("parameters", [])
-        for parameter in parameters:
+        for parameter in operation.get("parameters", ()):
             if parameter["in"] == "path":
-                # All are ids, of what the path is about unless they say otherwise.
+                # Each is an id: of the view's own rows, unless its name has a noun.
                 noun = parameter["name"].removesuffix("id").rstrip("_") or self.view.basename
                 parameter["description"] = f"The id of the {noun}."
                 parameter["schema"] = {**WHOLE_NUMBER, "minimum": 1}
@@ -183,8 +173,6 @@ class Schema(AutoSchema):
                 success["headers"] = headers
         operation["responses"] |= self._errors(operation, facts.errors)
         operation["responses"] = dict(sorted(operation["responses"].items()))
-        if not parameters:
-            del operation["parameters"]
         return operation
 
     def _method(self) -> Any:
@@ -194,7 +182,7 @@ class Schema(AutoSchema):
         action = getattr(self.view, "action", None)
         if action not in VERBS:
             return super().get_operation_id()
-        # POST to a resource edits it as PUT does, and a name is given once.
+        # POST to a resource edits it as PUT does, and each operation needs its own name.
         verb = "edit" if self._edits_by_post() else VERBS[action]
         return verb + self.view.basename.title() + ("s" if action == "list" else "")
 
@@ -210,14 +198,14 @@ class Schema(AutoSchema):
         return f"As PUT does. {description}" if self._edits_by_post() else description
 
     def _docstring(self) -> tuple[str, str]:
-        """The first paragraph of the method's docstring, and the others, if there are any."""
+        """Return the first paragraph of the method's docstring, and the others if there are any."""
         text = get_doc(self._method()) or get_doc(type(self.view))
         first, _, others = text.partition("\n\n")
         return first, others or first
 
     def map_parsers(self) -> list[Any]:
-        # Forms are read as well, with the same names; a client generated from three spellings
-        # of one body would have three arguments for it.
+        # Forms are accepted as well, with the same names; a client that is generated from three
+        # media types of one body would have three arguments for it.
         return [JSON]
 
     def get_paginated_name(self, serializer_name: str) -> str:
@@ -236,7 +224,7 @@ class Schema(AutoSchema):
             for name, described in properties.items():
                 if serializer.fields[name].source in columns and described.get("type") == "integer":
                     described["type"] = ["integer", "null"]
-            # What a client may leave out, a response has nevertheless.
+            # A response has all fields, those too that a request may omit.
             sometimes = getattr(serializer.Meta, "sometimes", ())
             schema["required"] = sorted(properties.keys() - set(sometimes))
         return schema
@@ -251,7 +239,7 @@ class Schema(AutoSchema):
         return Query
 
     def _headers(self) -> dict[str, Any]:
-        """The headers of a success that follow from its kind."""
+        """Return the headers that a success has because of its kind."""
         headers: dict[str, Any] = {}
         query = self._query_class()
         if issubclass(query, PageQuery):
@@ -273,7 +261,7 @@ class Schema(AutoSchema):
         return headers
 
     def _errors(self, operation: dict[str, Any], own: Iterable[Error]) -> dict[str, Any]:
-        """The responses to errors; those that many operations have alike are components."""
+        """Return the responses to errors; those without errors of `own` are shared components."""
         derived, own_by_status = answers(self._derived_errors(operation)), answers(own)
         found = {}
         for status in {*derived, *own_by_status}:
@@ -302,7 +290,7 @@ class Schema(AutoSchema):
                 yield refusals.Conflict
         if self._refuses_some_users():
             yield exceptions.PermissionDenied
-        if any(each["in"] == "path" for each in operation["parameters"]):
+        if "{" in self.path:
             yield exceptions.NotFound
         if "requestBody" in operation:
             yield from OF_BODIES
@@ -316,12 +304,12 @@ class Schema(AutoSchema):
 
 
 def answers(errors: Iterable[Error]) -> defaultdict[int, list[Response]]:
-    """What the server answers to each of `errors`, by status."""
+    """Group the responses of the server to `errors` by status."""
     found = defaultdict(list)
     for error in errors:
         answer = exception_handler(error() if isinstance(error, type) else error, {})
         if answer is None:
-            raise TypeError(f"{error!r} is no error that clients get to see")
+            raise TypeError(f"no client gets to see {error!r}")
         found[answer.status_code].append(answer)
     return found
 
@@ -331,7 +319,7 @@ def error_response(answers: list[Response], description: str) -> dict[str, Any]:
     examples: dict[str, Any] = {}
     headers: dict[str, Any] = {}
     for answer in answers:
-        # Plain texts, in place of those of DRF that know their code.
+        # YAML takes plain texts alone, and those of DRF carry their code.
         value = json.loads(json.dumps(answer.data))
         examples[value.get("code", "fields")] = {"value": value}
         headers = error_headers(answer.headers) | headers
@@ -347,14 +335,19 @@ def error_response(answers: list[Response], description: str) -> dict[str, Any]:
 
 def error_headers(sent: Mapping[str, str]) -> dict[str, Any]:
     return {
-        name: {**described, "required": True, "example": read(sent[name])}
-        for name, (described, read) in ERROR_HEADERS.items()
+        name: {
+            "description": description,
+            "required": True,
+            "schema": schema,
+            "example": int(sent[name]) if schema["type"] == "integer" else sent[name],
+        }
+        for name, (description, schema) in ERROR_HEADERS.items()
         if name in sent
     }
 
 
 def refine(schema: dict[str, Any], field: Any, direction: str) -> None:
-    """Say of a field what drf-spectacular leaves out."""
+    """Add to the schema of a field what drf-spectacular leaves out."""
     if "integer" in schema.get("type", ()):
         schema.setdefault("format", "int64")
     many = isinstance(field, (serializers.ListSerializer, serializers.ManyRelatedField))
@@ -374,7 +367,7 @@ def refine(schema: dict[str, Any], field: Any, direction: str) -> None:
 
 
 def nullable_columns(model: type[Model]) -> set[str]:
-    """The names, those of references with and without `_id`, of what a row may lack."""
+    """Return the names of the columns that may be null; of references with and without `_id`."""
     columns = [column for column in model._meta.concrete_fields if column.null]
     return {name for column in columns for name in (column.name, column.attname)}
 
@@ -384,11 +377,9 @@ def reference_to(kind: str, name: str) -> dict[str, str]:
 
 
 def add_error_schemas(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Add the two kinds of errors, and every `code` that there is.
-
-    Some codes are in no example: those of other methods, and of errors in Python alone.
-    """
-    codes = {*shown_codes(result), *(kind.default_code for kind in refusals.WalletError.kinds())}
+    """Add the two kinds of errors, with all codes: those of the examples, and of Python alone."""
+    codes = {*re.findall(r'"code": "(\w+)"', json.dumps(result, default=str))}
+    codes |= {kind.default_code for kind in refusals.WalletError.kinds()}
     codes.add(exceptions.MethodNotAllowed.default_code)
     schemas = result["components"]["schemas"]
     schemas["Error"] = {
@@ -418,15 +409,3 @@ def add_error_schemas(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     }
     result["components"]["schemas"] = dict(sorted(schemas.items()))
     return result
-
-
-def shown_codes(described: Any) -> Iterator[str]:
-    """Yield the code of every example of an error."""
-    if isinstance(described, dict):
-        if described.keys() >= {"detail", "code"} and isinstance(described["code"], str):
-            yield described["code"]
-        for part in described.values():
-            yield from shown_codes(part)
-    elif isinstance(described, list):
-        for part in described:
-            yield from shown_codes(part)
