@@ -6,9 +6,11 @@ in between. With `If-Match` it says which state of the account it has read.
 
 import re
 
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import status
 
 from accounts.models import Account
+from almaFintech.api.openapi import operation
 from almaFintech.refusals import Refusal
 
 # Weak tags never match here (RFC 9110, section 8.8.3.2), so they are a mistake like missing quotes.
@@ -24,6 +26,30 @@ class PreconditionFailed(Refusal):
     default_code = "precondition_failed"
     default_detail = "The account has changed since it was read: read it again"
     status_code = status.HTTP_412_PRECONDITION_FAILED
+
+
+# For the OpenAPI document: decorators of the methods that take If-Match, and that answer an ETag.
+conditional = operation(
+    parameters=[
+        OpenApiParameter(
+            "If-Match",
+            {"type": "string", "pattern": r'^(\*|"[0-9]{1,19}")$'},
+            OpenApiParameter.HEADER,
+            description="The `ETag` with which the account was read, with its quotes. If the "
+            'account has changed since, the request is refused. For example `"2"`.',
+        )
+    ],
+    errors=(IfMatchMalformed, PreconditionFailed),
+)
+versioned = operation(
+    headers={
+        "ETag": {
+            "description": "The version of the account, for `If-Match`; absent with `at`.",
+            "schema": {"type": "string"},
+            "example": '"2"',
+        }
+    }
+)
 
 
 def version_of(account: Account) -> str:

@@ -3,19 +3,23 @@
 from typing import Any, TypeVar
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.currencies import currencies_in_use, currency_choices
 from accounts.fields import MicroUnitsField, MomentField, WholeNumberField
 from accounts.models import Account, Transfer, TransferQuerySet
 from accounts.watermark import settled
+from almaFintech.api.openapi import reference_to
 from almaFintech.api.queries import ListQuery, PageQuery, Query, exact_text
 
 Q = TypeVar("Q", bound=QuerySet[Any])
 
+ANY_CURRENCY = {"type": "string", "pattern": "^[A-Z]{3}$"}
 A_MOMENT = "For example `2026-05-01T12:00:00Z` or `2026-05-01`."
 
 
+@extend_schema_field({"anyOf": [reference_to("schemas", "Currency"), ANY_CURRENCY]})
 class CurrencyField(serializers.CharField):
     """A code of ISO 4217, or a withdrawn one as long as there is money or a transfer in it."""
 

@@ -2,13 +2,30 @@
 
 from typing import Any, Self, cast
 
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from accounts.fields import MicroUnitsField, WholeNumberField
 from accounts.models import Account, Transfer
 from almaFintech.refusals import Refusal
 
+RENT = {"origin": 1, "destination": 2, "balance": 1_250_000, "reference": "rent"}
 
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "An account",
+            {"id": 1, "currency": "USD", "balance": 3_750_000},
+            response_only=True,
+        ),
+        OpenApiExample(
+            "An account with money",
+            {"currency": "USD", "balance": 5_000_000, "reason": "opened at the counter"},
+            request_only=True,
+        ),
+    ]
+)
 class AccountSerializer(serializers.ModelSerializer[Account]):
     balance = MicroUnitsField(
         required=False, help_text="Micro units of the currency: 1250000 is 1.25 units."
@@ -63,6 +80,25 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
         }
 
 
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "A transfer",
+            {
+                "id": 1,
+                "date": "2026-05-01T12:00:00Z",
+                **RENT,
+                "currency": "USD",
+                "cancelled": False,
+                "created_by": 1,
+                "cancelled_by": None,
+                "cancelled_at": None,
+            },
+            response_only=True,
+        ),
+        OpenApiExample("A rent", RENT, request_only=True),
+    ]
+)
 class TransferSerializer(serializers.ModelSerializer[Transfer]):
     # Plain numbers: the ledger says under its lock whether such accounts exist, so looking
     # them up beforehand would cost two statements and prove nothing.
@@ -114,6 +150,9 @@ class TransferSerializer(serializers.ModelSerializer[Transfer]):
         }
 
 
+@extend_schema_serializer(
+    examples=[OpenApiExample("A rent", {"transfers": [RENT]}, request_only=True)]
+)
 class BatchSerializer(serializers.Serializer[Any]):
     """A body with the list of transfers to book together."""
 

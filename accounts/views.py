@@ -7,8 +7,10 @@ from django.db.models import QuerySet
 from django.http import Http404, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_view
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -16,8 +18,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import ValidationError
 from rest_framework.utils.serializer_helpers import ReturnDict
 
-from accounts import ledger
-from accounts.etags import require_match, version_of
+from accounts import ledger, rules
+from accounts.etags import conditional, require_match, version_of, versioned
 from accounts.fields import WholeNumberField
 from accounts.idempotency import CreatedOnce, idempotent
 from accounts.models import Account, AccountQuerySet, Entry, Transfer
@@ -28,8 +30,7 @@ from accounts.permissions import (
 )
 from accounts.queries import AccountAtQuery, AccountQuery, StatementQuery, TransferQuery
 from accounts.rates import limited_refusals
-from accounts.rules import LedgerRefusal
-from accounts.schema import document_accounts, document_transfers
+from accounts.schema import CSV, AccountAtSerializer, StatementSerializer
 from accounts.serializers import (
     AccountSerializer,
     BatchMalformed,
@@ -37,6 +38,7 @@ from accounts.serializers import (
     TransferSerializer,
 )
 from accounts.statements import CSVRenderer, Statement
+from almaFintech.api.openapi import JSON, operation
 from almaFintech.api.pagination import KeysetPagination
 from almaFintech.api.people import acting_user
 from almaFintech.api.queries import ListQuery, QueryMixin
@@ -44,13 +46,24 @@ from almaFintech.db.transactions import retried
 from audit import trail
 from audit.views import AuditedModelViewSet
 
+ERRORS_OF_EDITS = (rules.CurrencyFixed, rules.AccountAhead)
+ERRORS_OF_BOOKINGS = (
+    rules.AccountMissing,
+    rules.SameAccount,
+    rules.CurrencyMismatch,
+    rules.InsufficientFunds,
+    rules.BalanceOverflow,
+    rules.AccountAhead,
+    ForeignOrigin,
+)
+
 
 def closed_account(id: str) -> Account | None:
-    """The account that the entries with this number are of; None if there are none."""
+    """Return a closed account as its entries remember it, or None if no entries have this id."""
     try:
         number = WholeNumberField().run_validation(id)
     except ValidationError:
-        # Beyond the column, which not every database compares with such a number.
+        # Not every database compares a column with a number that does not fit into it.
         return None
     last = Entry.objects.filter(account=number).latest_state()
     if last is None:
@@ -65,13 +78,35 @@ def etag_of(data: ReturnDict) -> str:
     return version_of(account)
 
 
-@document_accounts
+@extend_schema_view(
+    list=operation(
+        summary="List accounts",
+        description="The accounts that this user may see: for staff all, for others those of "
+        "their profile. By id unless `ordering` says otherwise.",
+    ),
+    create=operation(
+        summary="Open an account",
+        description="Open an account, with money if `balance` says so. With an `Idempotency-Key` "
+        "the request may be repeated: one account is opened.",
+    ),
+    partial_update=operation(
+        summary="Edit some fields of an account",
+        description="Edit those fields of an account that are sent. With `If-Match` the edit is "
+        "refused if the account has changed since it was read.",
+        errors=ERRORS_OF_EDITS,
+    ),
+    destroy=operation(
+        summary="Close an account",
+        description="Close an account. Its transfers and entries stay, and staff can still read "
+        "its statement. With `If-Match` this is refused if the account has changed since it was "
+        "read.",
+        errors=[rules.AccountAhead],
+    ),
+)
+@extend_schema_view(create=versioned, partial_update=versioned)
+@extend_schema_view(partial_update=conditional, destroy=conditional)
 class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
-    """Accounts: staff sees and edits all, a user sees those in the own profile.
-
-    `balance` is in micro units of `currency`. With `If-Match`, an edit or a deletion is refused
-    when anything has happened on the account since the `ETag` was read.
-    """
+    """Accounts: staff can see and edit all, users see those in their profile."""
 
     queries = {
         "list": AccountQuery,
@@ -94,7 +129,7 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
         return account
 
     def get_account_or_history(self) -> Account:
-        """The account; for staff also one that was closed, as its entries remember it."""
+        """Return the account; for staff also a closed one, as its entries remember it."""
         try:
             return self.get_object()
         except Http404:
@@ -106,7 +141,16 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     def get_success_headers(self, data: ReturnDict) -> dict[str, str]:
         return super().get_success_headers(data) | {"ETag": etag_of(data)}
 
+    @operation(errors=ERRORS_OF_EDITS)
+    @conditional
+    @versioned
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Edit an account.
+
+        `balance` becomes what is sent, and stays if it is left out; `currency` is fixed once the
+        account has transfers. With `If-Match` the edit is refused if the account has changed
+        since it was read.
+        """
         response = super().update(request, *args, **kwargs)
         response["ETag"] = etag_of(response.data)
         return response
@@ -114,17 +158,23 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     def authorship(self) -> dict[str, Any]:
         return {"by": acting_user(self.request)}
 
+    @operation("listAccountTransfers", responses=TransferSerializer(many=True))
     @action(detail=True, serializer_class=TransferSerializer)
     def transfers(self, request: Request, id: str) -> Response:
-        """The transfers from and to this account, newest first."""
+        """List the transfers of an account.
+
+        The transfers from and to this account, newest first.
+        """
         account = self.get_object()
-        transfers = self.query.narrow(Transfer.objects.all())
-        return self.paginated(transfers.touching([account.pk]))
+        return self.paginated(self.query.narrow(Transfer.objects.touching([account.pk])))
 
+    @versioned
+    @operation(responses=AccountAtSerializer)
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """One account; with `?at=`, an ISO 8601 moment, the balance that it had then.
+        """Get an account.
 
-        With `?at=` staff reads closed accounts, too.
+        One account; with `?at=`, an ISO 8601 moment, the balance that it had then. With `?at=`
+        staff can read closed accounts, too.
         """
         at = self.query.validated_data.get("at")
         account = self.get_account_or_history() if at else self.get_object()
@@ -132,18 +182,28 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
         if not at:
             return Response(data, headers={"ETag": etag_of(data)})
         state = Entry.objects.filter(account=account.pk, date__lte=at).latest_state()
-        # Before its opening there was nothing, in whatever currency.
+        # Before its opening the balance was nothing, in whatever currency.
         then = {"currency": state.currency, "balance": state.balance_after} if state else {}
         return Response({**data, "balance": 0, **then, "at": at})
 
+    @operation(
+        "getAccountStatement",
+        responses={
+            (200, JSON): StatementSerializer,
+            (200, "text/csv"): OpenApiResponse(
+                str, examples=[OpenApiExample("A month as CSV", CSV, media_type="text/csv")]
+            ),
+        },
+    )
     @action(detail=True, renderer_classes=(JSONRenderer, CSVRenderer))
     def statement(self, request: Request, id: str) -> HttpResponseBase:
-        """The entries of an account from `?from=` (included) to `?to=` (not), oldest first.
+        """Get the statement of an account.
 
-        Both are ISO 8601 moments; a date alone is its midnight in UTC. The balances are those
-        of the whole period, whatever the page. As CSV (`?format=csv` or `Accept: text/csv`)
-        the entries come in one stream, with a line of totals. Staff reads the statements of
-        closed accounts, too.
+        The entries of an account from `?from=` (included) to `?to=` (not), oldest first. Both
+        are ISO 8601 moments; a date alone is its midnight in UTC. The balances are those of the
+        whole period, whatever the page. As CSV (`?format=csv` or `Accept: text/csv`) the entries
+        come in one stream, with a line of totals. Staff can read the statements of closed
+        accounts, too.
         """
         asked = self.query.validated_data
         account = self.get_account_or_history()
@@ -155,14 +215,18 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
                 content_type="text/csv; charset=utf-8",
                 headers={"Content-Disposition": f'attachment; filename="{name}"'},
             )
-        # The next page is of the same period, and not until a later now.
+        # Without `to` the period ends now, and that of the next page would end later.
         paginator = KeysetPagination(to=statement.end.isoformat())
         page = paginator.paginate_queryset(statement.entries().lines(), request, view=self)
         return paginator.get_paginated_response(statement.json(page))
 
+    @operation("listBiggestAccounts", responses=AccountSerializer(many=True))
     @action(detail=False)
     def biggest(self, request: Request) -> Response:
-        """The account with the highest balance of each currency; all of them on a tie."""
+        """List the biggest account of each currency.
+
+        The account with the highest balance of each currency; several on a tie.
+        """
         return self.paginated(self.get_queryset().biggest())
 
     def paginated(self, rows: QuerySet[Any]) -> Response:
@@ -170,19 +234,23 @@ class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
-@document_transfers
+@extend_schema_view(
+    list=operation(
+        summary="List transfers",
+        description="The transfers that this user may see, newest first: for staff all, for "
+        "others those from or to an account of their profile. With `ordering=date` the list is "
+        "oldest first, and ends before the first transfer that may still be joined by an earlier "
+        "one: read its last page again to go on.",
+    ),
+    retrieve=operation(summary="Get a transfer", description="One transfer."),
+)
 class TransferViewSet(
     QueryMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
     viewsets.GenericViewSet[Transfer],
 ):
-    """Transfers: staff sees all, a user those from or to an account in the own profile.
-
-    POST moves `balance` micro units from `origin` to `destination`; DELETE gives them back and
-    keeps the transfer, marked as cancelled. With an `Idempotency-Key` a POST may be repeated: it
-    is carried out once, and answered alike each time.
-    """
+    """Transfers: staff see all, users those from or to an account in their profile."""
 
     serializer_class = TransferSerializer
     lookup_field = "id"
@@ -192,8 +260,14 @@ class TransferViewSet(
     def get_queryset(self) -> QuerySet[Transfer]:
         return Transfer.objects.visible_to(self.request.user)
 
+    @operation(errors=ERRORS_OF_BOOKINGS)
     @idempotent
     def create(self, request: Request) -> Response:
+        """Send money.
+
+        `balance` micro units move from `origin` to `destination`, two accounts of one currency.
+        With an `Idempotency-Key` the request may be repeated: the money moves once.
+        """
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         user = acting_user(request)
@@ -204,21 +278,41 @@ class TransferViewSet(
         address = reverse("transfer-detail", args=[transfer.pk])
         return Response(serializer.data, status.HTTP_201_CREATED, headers={"Location": address})
 
+    @operation(
+        "cancelTransfer",
+        errors=(
+            rules.AlreadyCancelled,
+            rules.AccountMissing,
+            rules.InsufficientFunds,
+            rules.BalanceOverflow,
+            rules.AccountAhead,
+            PermissionDenied(TransferPermissions.message),
+        ),
+    )
     @retried
     def destroy(self, request: Request, id: str) -> Response:
+        """Cancel a transfer.
+
+        The money goes back to the account that paid. The transfer stays, marked as cancelled.
+        """
         user = acting_user(request)
         transfer = self.get_object()
         transfer.delete(by=user)
         trail.cancelled(user, [transfer])
         return Response(status=status.HTTP_204_NO_CONTENT)
 
+    @operation(
+        "createTransferBatch",
+        errors=(*ERRORS_OF_BOOKINGS, BatchMalformed),
+        responses={201: TransferSerializer(many=True)},
+    )
     @idempotent
     @action(methods=["post"], detail=False, serializer_class=BatchSerializer, pagination_class=None)
     def batch(self, request: Request) -> Response:
-        """Book up to 1000 transfers in the order given, all or none.
+        """Send up to 1000 transfers, all or none.
 
-        An earlier one may fund a later one. A refusal names the `index`, counted from 0, of the
-        first transfer that was refused.
+        They are booked in the order given, so an earlier one may fund a later one. A refusal
+        names the `index`, counted from 0, of the first transfer that was refused.
         """
         serializer = self.get_serializer(data=request.data)
         if not serializer.is_valid():
@@ -229,7 +323,7 @@ class TransferViewSet(
             self.require_own_origins(items)
             with limited_refusals(user):
                 transfers = ledger.post(Transfer(**item, created_by=user) for item in items)
-        except (ForeignOrigin, LedgerRefusal) as refusal:
+        except (ForeignOrigin, rules.LedgerRefusal) as refusal:
             raise refusal.of_item() from refusal
         trail.booked(user, transfers)
         return Response(
