@@ -1,4 +1,4 @@
-# The server and what it runs on, and nothing that builds, tests or configures it.
+# The server and its dependencies, without anything that builds, tests or configures it.
 
 # docs/operating.md shows how to pin it by its digest.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
@@ -40,5 +40,5 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import os; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + (os.environ.get('PORT') or '8000') + '/healthz', timeout=4)"]
-# It checks, migrates and becomes the server, which finishes what has begun on SIGTERM.
+# Checks, migrates and becomes the server, which finishes running requests on SIGTERM.
 CMD ["python", "-m", "almaFintech.server"]

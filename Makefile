@@ -6,9 +6,9 @@ HOST ?= 127.0.0.1
 WORKERS ?= 2
 
 BIN := .venv/bin
-# Tests and checks must not depend on how somebody has configured the server they run by hand.
+# Tests and checks must not depend on the configuration of a server that somebody runs by hand.
 UNCONFIGURED := env $(shell sed -n 's/^.\([A-Z][A-Z_]*\)=.*/-u \1/p' .env.example) ENV_FILE=/dev/null
-# New keys for each check: what is written down here is known, and no server starts with it.
+# New keys for each check: a key in this file would be known, and no server would start with it.
 NEW_KEY = "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))')"
 PRODUCTION = $(UNCONFIGURED) DEBUG=false ALLOWED_HOSTS=wallet.example \
 	SECRET_KEY=$(NEW_KEY) LEDGER_KEY=$(NEW_KEY)
@@ -41,7 +41,7 @@ check: $(BIN)/.dev
 	$(UNCONFIGURED) $(BIN)/python manage.py spectacular --validate --fail-on-warn \
 		| diff --unified openapi.yaml - || { echo "Renew it: make openapi" >&2; exit 1; }
 
-# What the server publishes at /api/schema/, kept so that a change of it shows in a review.
+# The document that the server publishes at /api/schema/, kept so that a review shows its changes.
 openapi: $(BIN)/.dev
 	$(UNCONFIGURED) $(BIN)/python manage.py spectacular --validate --fail-on-warn --file openapi.yaml
 
@@ -67,7 +67,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv .venv \
 		|| { rm -rf .venv; echo "On Debian, venv is in the package python3-venv." >&2; exit 1; }
 
-# The marker files say which sets are installed, and from which version of their list.
+# The marker files record which sets are installed, and from which version of their list.
 $(BIN)/.server: requirements.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

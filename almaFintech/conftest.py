@@ -1,4 +1,4 @@
-"""An empty database beside the one of the tests, for other processes to fill."""
+"""Empty databases beside that of the tests, for other processes to fill."""
 
 import os
 import uuid
@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @dataclass
 class OtherDatabase:
-    """Its URL for processes, and a connection for the test."""
+    """A database: its URL for other processes, and a connection for the test."""
 
     url: str
     connection: BaseDatabaseWrapper

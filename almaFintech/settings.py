@@ -1,7 +1,7 @@
 """Settings of almaFintech, all read from the environment or a `.env` file.
 
-Without any configuration this is a development server: DEBUG, SQLite, a random key in an
-ignored file. `checks.py` and `startup.py` keep such a configuration out of production.
+Without any configuration this is a development server: DEBUG, SQLite, random keys in ignored
+files. `server/checks.py` and `server/startup.py` keep such a configuration out of production.
 `.env.example` lists every variable that `ENVIRONMENT` knows.
 """
 
@@ -30,7 +30,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- The environment ---------------------------------------------------------------------
 
-# More than anybody means, and dates that far away can still be stored.
+# More than anybody needs, and the database can still store such dates.
 CENTURY_DAYS = 36_500
 
 ENVIRONMENT = {
@@ -112,8 +112,7 @@ LOGIN_RATE_PER_USERNAME = env("LOGIN_RATE_PER_USERNAME")
 LOGIN_RATE_PER_USER = env("LOGIN_RATE_PER_USER")
 USER_RATE = env("USER_RATE")
 REFUSED_TRANSFERS_RATE = env("REFUSED_TRANSFERS_RATE")
-# Whether the domain's other hosts speak HTTPS only, and whether browsers should ship that as
-# a fact, is the domain owner's to say, not this server's.
+# The owner of the domain decides whether HSTS includes its other hosts and its preload list.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # --- Applications ------------------------------------------------------------------------
@@ -157,8 +156,8 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "almaFintech.urls"
-# WSGI_APPLICATION stays unset: `runserver` then serves Django's own handler, while the
-# production entry points in wsgi.py and asgi.py refuse a development configuration.
+# WSGI_APPLICATION stays unset: `runserver` then serves Django's own handler, whereas wsgi.py and
+# asgi.py refuse a development configuration.
 
 TEMPLATES = [
     {
@@ -184,13 +183,13 @@ _timeout = env("DATABASE_TIMEOUT")
 LOCK_TIMEOUT = env("LOCK_TIMEOUT")
 
 if _database["ENGINE"].endswith("sqlite3"):
-    # IMMEDIATE takes the write lock before the first read, so that what a transfer decides
-    # from cannot change under it. FULL syncs every commit: a paid transfer survives a power cut.
+    # IMMEDIATE takes the write lock before the first read, so that the rows on which a transfer
+    # depends cannot change meanwhile. FULL syncs every commit: a transfer survives a power cut.
     _options.setdefault("transaction_mode", "IMMEDIATE")
     _options.setdefault("timeout", LOCK_TIMEOUT if connections.serves_http else _timeout)
     _options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL")
     if _database["NAME"] != ":memory:":
-        # A relative name means the same file wherever the command is run.
+        # A relative name means the same file in whatever folder the command is run.
         _database["NAME"] = str(BASE_DIR / _database["NAME"])
 elif _database["ENGINE"].endswith("postgresql"):
     _database["ENGINE"] = "almaFintech.db.postgresql"
@@ -205,8 +204,8 @@ elif _database["ENGINE"].endswith("mysql"):
     _options.setdefault("isolation_level", "read committed")
     _options.setdefault("init_command", connections.mariadb(_timeout))
 
-# Nothing that must not be lost is kept in the cache: without Redis the server goes on. It counts
-# in `counters`, which raises when Redis is away, and then in `process` (almaFintech/api/rates.py).
+# The cache holds nothing that must not be lost: the server works without Redis. It counts in
+# `counters`, which raises while Redis is down, and then in `process` (almaFintech/api/rates.py).
 _in_memory = {
     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
     "OPTIONS": {"MAX_ENTRIES": 10_000},
@@ -222,7 +221,7 @@ if REDIS_URL:
     CACHES["default"] = {**_redis, "OPTIONS": {**_limits, **_ignoring}}
     CACHES["counters"] = {**_redis, "OPTIONS": _limits}
 
-# --- Who is who --------------------------------------------------------------------------
+# --- Authentication ----------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = ["login.backends.StaffBackend"]
 PASSWORD_HASHERS = [
@@ -254,8 +253,8 @@ SIMPLE_JWT = {
 
 # --- The ledger --------------------------------------------------------------------------
 
-# The key signs every entry and record of staff (almaFintech/db/chains.py). It is not SECRET_KEY,
-# which is replaced when a token leaks: this one is only ever succeeded by another.
+# The key signs every entry and audit record (almaFintech/db/chains.py). It is not SECRET_KEY, which
+# is replaced when a token leaks: entries stay signed with LEDGER_KEY_FALLBACKS.
 LEDGER_KEY = env("LEDGER_KEY")
 LEDGER_KEY_FALLBACKS = env("LEDGER_KEY_FALLBACKS")
 if not LEDGER_KEY:
@@ -325,10 +324,10 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
 }
 
-# --- Running it ----------------------------------------------------------------------------
+# --- Serving -------------------------------------------------------------------------------
 
 SERVE_ADDRESS = env("SERVE_ADDRESS")
-# What platforms that choose the port set, and `make serve PORT=8001`.
+# Set by platforms that choose the port, and by `make serve PORT=8001`.
 PORT = env("PORT")
 if PORT and not SERVE_ADDRESS.startswith("unix:"):
     SERVE_ADDRESS = f"{SERVE_ADDRESS.rpartition(':')[0]}:{PORT}"
@@ -345,5 +344,5 @@ USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-# The files come with the installed packages, so there is nothing to collect before a start.
+# The installed packages contain the files, so nothing must be collected before a start.
 WHITENOISE_USE_FINDERS = True

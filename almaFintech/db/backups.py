@@ -1,7 +1,7 @@
-"""Backups of the database, by the programs that come with it.
+"""Backups of the database, made by the programs that come with it.
 
 A backup is a file of one moment. `write` checks what it has written, and `read` fills an empty
-database. Both raise CommandError, whose sentence says what to do.
+database. Both raise CommandError, whose message says what to do.
 """
 
 import os
@@ -16,12 +16,12 @@ from typing import NamedTuple, Protocol
 from django.core.management import CommandError
 from django.db import connection
 
-# Without them there is nothing of a wallet to keep.
+# A database without these tables is not a wallet's.
 ESSENTIAL = {"accounts_account", "accounts_entry", "accounts_transfer", "django_migrations"}
 
 
 class Tool(NamedTuple):
-    """A program, the variables and arguments by which it finds the database, and its package."""
+    """A program, the arguments and variables with which it finds the database, and its package."""
 
     name: str
     arguments: Sequence[str]
@@ -29,7 +29,7 @@ class Tool(NamedTuple):
     package: str
 
     def run(self, *more: str, stdin: int | None = None) -> str:
-        """Return what it prints; raises CommandError with its last words when it fails."""
+        """Run it and return its output; raises CommandError with its error message."""
         if not shutil.which(self.name):
             raise CommandError(f"{self.name} is not installed; on Debian {self.package} has it.")
         done = subprocess.run(  # noqa: S603  # one of the names below
@@ -46,23 +46,23 @@ class Tool(NamedTuple):
         return done.stdout
 
     def version(self) -> tuple[int, int]:
-        """The release of the database that it belongs to, as (major, minor)."""
+        """Return the release of the database that it belongs to, as (major, minor)."""
         said = Tool(self.name, (), {}, self.package).run("--version")
-        # MariaDB's programs also have a number of their own.
+        # MariaDB's programs also have their own version.
         found = re.search(r"(\d+)\.(\d+)\.\d+-MariaDB", said) or re.search(r"(\d+)\.(\d+)", said)
         return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 class Engine(Protocol):
     def outdated(self) -> str:
-        """Say that the tool is older than the server; empty where it is not."""
+        """Return a warning if the tool is older than the server, or an empty text."""
 
     def dump(self, file: Path) -> None: ...
 
     def load(self, file: Path) -> None: ...
 
     def tables(self, file: Path) -> set[str]:
-        """The tables in a complete backup; raises CommandError for any other file."""
+        """Return the tables in a complete backup; raises CommandError for any other file."""
 
 
 class PostgreSQL:
@@ -70,7 +70,7 @@ class PostgreSQL:
         from django.db.backends.postgresql.client import DatabaseClient
 
         _, secrets = DatabaseClient.settings_to_cmd_args_env(connection.settings_dict, [])
-        # As the server connects, also where the URL names the place among its options.
+        # As the server connects, even if the URL has the host among its options.
         told = connection.get_connection_params()
         places = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
         named = {place: str(told[name]) for name, place in places.items() if told.get(name)}
@@ -89,7 +89,7 @@ class PostgreSQL:
 
     def load(self, file: Path) -> None:
         settings = connection.settings_dict
-        # It has no default for the database; the rest is in its variables.
+        # pg_restore has no default for the database; the rest is in its variables.
         name = settings["NAME"] or f"service={settings['OPTIONS']['service']}"
         options = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
         self.tool("pg_restore").run(*options, f"--dbname={name}", str(file))
@@ -167,7 +167,7 @@ class SQLite:
             copy.backup(connection.connection)
         finally:
             copy.close()
-        # What it knows of the file is of before.
+        # This connection has read the file as it was before.
         connection.close()
 
     def tables(self, file: Path) -> set[str]:
@@ -188,9 +188,9 @@ ENGINES: dict[str, Engine] = {"postgresql": PostgreSQL(), "mysql": MariaDB(), "s
 
 
 def write(file: Path) -> str:
-    """Back the database up to `file`, which must not exist; there is none unless all went well.
+    """Back the database up to `file`, which must not exist, and is only created on success.
 
-    Returns a warning, which is empty where there is nothing to warn of.
+    Returns a warning or an empty text.
     """
     if file.exists():
         raise CommandError(f"{file} exists already, and is not overwritten.")
@@ -216,7 +216,7 @@ def write(file: Path) -> str:
             raise CommandError(f"The backup lacks the table {min(missing)}, and was not kept.")
         with draft.open("rb") as written:
             os.fsync(written.fileno())
-        # Unlike a rename, it overwrites no file that came meanwhile.
+        # Unlike a rename, it does not overwrite a file that was created meanwhile.
         file.hardlink_to(draft)
     except FileExistsError:
         raise CommandError(f"{file} exists already, and is not overwritten.") from None
@@ -238,7 +238,7 @@ def read(file: Path) -> None:
         raise CommandError(
             f"{file} is no backup of this server: it lacks the table {min(missing)}."
         )
-    # No transaction of this process is in the way.
+    # No transaction of this process may be in the way.
     connection.close()
     engine.load(file)
 

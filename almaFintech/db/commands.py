@@ -1,4 +1,4 @@
-"""What the commands of `manage.py` share."""
+"""The base of the commands of `manage.py` that use the database."""
 
 from typing import Any
 
@@ -9,29 +9,29 @@ from almaFintech.db.schema_state import unapplied_migrations
 
 
 class DatabaseCommand(BaseCommand):
-    """A command that says in a sentence that the database is down or has no tables.
+    """A command that fails with one sentence when the database is down or lacks tables.
 
-    So it does when a file cannot be read or written; `--traceback` shows where.
+    The same holds for a file that cannot be read or written; `--traceback` shows where.
     """
 
-    # The exit status of whatever keeps the command from its work.
-    kept_from_it = 1
+    # The exit status of a command that cannot do its work.
+    failure_status = 1
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
         except Error as error:
-            raise CommandError(why(error), returncode=self.kept_from_it) from error
+            raise CommandError(explain(error), returncode=self.failure_status) from error
         except OSError as error:
-            raise CommandError(str(error), returncode=self.kept_from_it) from error
+            raise CommandError(str(error), returncode=self.failure_status) from error
         except CommandError as error:
-            # Not always the command's own, but also that of a system check that fails.
-            error.returncode = self.kept_from_it
+            # Raised by the command, or by a system check that fails.
+            error.returncode = self.failure_status
             raise
 
 
-def why(error: Error) -> str:
-    """Say why the database failed, and what to do where that is known."""
+def explain(error: Error) -> str:
+    """Return why the database failed, and what to do where that is known."""
     # The lines after the first one repeat the statement.
     reason = str(error).partition("\n")[0]
     try:
@@ -42,6 +42,6 @@ def why(error: Error) -> str:
         if unapplied_migrations():
             return f"The database lacks tables: run `python manage.py migrate`. ({reason})"
     except Error:
-        # It does not answer this either, and the first failure is the one to be told of.
+        # This query fails as well; the first failure is the one to report.
         pass
     return f"The database failed: {reason}"

@@ -1,4 +1,4 @@
-"""Why the database failed or refused a statement."""
+"""The reasons for which the database fails or refuses a statement."""
 
 import sqlite3
 
@@ -11,12 +11,12 @@ RETRYABLE_ERRNOS = {1213, 1020}
 # SQLSTATE 55P03 lock_not_available, and MariaDB's 1205 ER_LOCK_WAIT_TIMEOUT.
 LOCK_TIMEOUT_SQLSTATES = {"55P03"}
 LOCK_TIMEOUT_ERRNOS = {1205}
-# Numbers of what the client library says itself, before a statement reaches the server.
+# Errors of the client library, before a statement reaches the server.
 MARIADB_CLIENT_ERRORS = range(2000, 3000)
 
 
 def reason_of(error: Error) -> str:
-    """Why the database failed or refused, in words that repeat nothing of a row."""
+    """Return the reason in words that repeat no value of a row."""
     cause = error.__cause__
     sqlstate = getattr(cause, "sqlstate", None)
     if sqlstate:
@@ -26,24 +26,24 @@ def reason_of(error: Error) -> str:
     number = error.args[0] if error.args else None
     if isinstance(number, int) and number not in MARIADB_CLIENT_ERRORS:
         return str(number)
-    # SQLite's words, and those of a connection that there is not.
+    # The message of SQLite, or of a connection that failed.
     return str(error)
 
 
 def is_retryable(error: OperationalError) -> bool:
-    """Whether the database asks for the transaction to be run again."""
-    return _says(error, RETRYABLE_SQLSTATES, RETRYABLE_ERRNOS)
+    """Return whether the database asks for the transaction to be run again."""
+    return _has_code(error, RETRYABLE_SQLSTATES, RETRYABLE_ERRNOS)
 
 
 def is_lock_timeout(error: OperationalError) -> bool:
-    """Whether the database gave up waiting for another transaction."""
+    """Return whether the database gave up waiting for another transaction."""
     code = getattr(error.__cause__, "sqlite_errorcode", 0)
-    # The lowest byte; the others say more of the same.
-    return code & 0xFF == sqlite3.SQLITE_BUSY or _says(
+    # The lowest byte is the error; the others are details of it.
+    return code & 0xFF == sqlite3.SQLITE_BUSY or _has_code(
         error, LOCK_TIMEOUT_SQLSTATES, LOCK_TIMEOUT_ERRNOS
     )
 
 
-def _says(error: OperationalError, sqlstates: set[str], errnos: set[int]) -> bool:
+def _has_code(error: OperationalError, sqlstates: set[str], errnos: set[int]) -> bool:
     sqlstate = getattr(error.__cause__, "sqlstate", None)
     return sqlstate in sqlstates or (bool(error.args) and error.args[0] in errnos)

@@ -1,4 +1,4 @@
-"""Which migrations the database has."""
+"""The migrations that the database lacks."""
 
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -6,6 +6,6 @@ from django.db.migrations.loader import MigrationLoader
 
 
 def unapplied_migrations(of: BaseDatabaseWrapper | None = None) -> list[tuple[str, str]]:
-    """The migrations of this code that the database does not have, as (app, name)."""
+    """Return the migrations of this code that the database lacks, as (app, name)."""
     loader = MigrationLoader(of or connection)
     return sorted(set(loader.graph.nodes) - set(loader.applied_migrations))

@@ -1,4 +1,4 @@
-"""Bodies that are refused before anything reads them: too large, or in another charset."""
+"""Refusal of bodies that are too large or in another charset, before anything reads them."""
 
 import codecs
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -18,10 +18,10 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class BodyMiddleware:
-    """Believe the length that a request declares, since nobody reads further than that.
+    """Check the declared length of a body, beyond which nothing reads.
 
-    A body of undeclared length (`Transfer-Encoding: chunked`) would be taken for an empty one,
-    so the client is told to declare it.
+    A body of undeclared length (`Transfer-Encoding: chunked`) would be mistaken for an empty one,
+    so the client must declare it.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -45,7 +45,7 @@ class BodyMiddleware:
 
 
 def bounded(application: Application) -> Application:
-    """Bound the bodies of an ASGI application: Django reads those to the end before it asks us."""
+    """Bound the bodies of an ASGI application: Django reads them before it runs any middleware."""
 
     async def run(scope: Any, receive: Receive, send: Send) -> None:
         received = 0
@@ -54,7 +54,7 @@ def bounded(application: Application) -> Application:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            # Django lets go of what it has read of a request whose client is gone.
+            # Django discards what it has read when the client disconnects.
             is_too_large = received > settings.MAX_BODY_BYTES
             return {"type": "http.disconnect"} if is_too_large else message
 

@@ -1,4 +1,4 @@
-"""What every answer of the server gets on its way out."""
+"""Compression, and headers that keep responses out of caches."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 
 API = "/api/"
-# The length of a compressed body tells what in it repeats (the BREACH attack), so an answer with
-# a token in it is not compressed. Django adds bytes at random to the others.
+# The length of a compressed body reveals what repeats in it (the BREACH attack), so a response with
+# a token is not compressed. Django adds random bytes to the others.
 TOKENS = "/api/login/"
 
 
@@ -22,7 +22,7 @@ class CompressionMiddleware(GZipMiddleware):
 
 
 class NoStoreMiddleware:
-    """Keep the answers of the API, which tell of money and people, out of every cache."""
+    """Keep the responses of the API, which describe money and people, out of every cache."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""The headers that tell browsers what a page may do; the policies of all paths are here."""
+"""Headers that restrict what a page may do in a browser, with the policies of all paths."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,11 +8,11 @@ from django.http.response import HttpResponseBase
 
 Policy = Mapping[str, str]
 
-# Nothing runs and nothing is loaded: the answers of the API are data.
+# Nothing runs and nothing is loaded: the responses of the API are data.
 DATA: Policy = {"default-src": "'none'", "frame-ancestors": "'none'"}
 
-# Scripts and styles are files of this server, so that what somebody smuggles into a page stays
-# text: never 'unsafe-inline', never 'unsafe-eval'.
+# Scripts and styles are files of this server, so that anything injected into a page stays text:
+# never 'unsafe-inline', never 'unsafe-eval'.
 PAGE: Policy = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -25,20 +25,20 @@ PAGE: Policy = {
     "frame-ancestors": "'none'",
 }
 
-# ReDoc makes style elements and then writes their rules by script. These are the SHA-256 of what
-# it makes them with: of nothing, and of one rule of its search box.
+# ReDoc creates style elements and then writes their rules by script. These are the SHA-256 of their
+# first contents: nothing, and one rule of its search box.
 REDOC_STYLES = (
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='",
 )
 
-# By the start of the path; the longest one that fits counts.
+# By the beginning of the path; the longest match wins.
 POLICIES: Mapping[str, Policy] = {
     "/": PAGE,
     "/api/": DATA,
-    # Swagger UI has its icons in its style sheet.
+    # The style sheet of Swagger UI contains its icons.
     "/api/docs/": {**PAGE, "img-src": "'self' data:"},
-    # ReDoc searches in a worker that it makes itself.
+    # ReDoc searches in a worker that it creates itself.
     "/api/redoc/": {
         **PAGE,
         "style-src": " ".join(("'self'", *REDOC_STYLES)),
@@ -47,7 +47,7 @@ POLICIES: Mapping[str, Policy] = {
     },
 }
 
-# What no page here asks for, nobody gets to ask for.
+# No page here uses these features, so none may.
 PERMISSIONS = ", ".join(
     f"{feature}=()"
     for feature in (
@@ -66,7 +66,7 @@ PERMISSIONS = ", ".join(
 
 
 class HeadersMiddleware:
-    """Add Content-Security-Policy and Permissions-Policy to every answer.
+    """Add Content-Security-Policy and Permissions-Policy to every response.
 
     SecurityMiddleware and XFrameOptionsMiddleware of Django add the others.
     """
@@ -83,7 +83,7 @@ class HeadersMiddleware:
 
 
 def has_scripts_inside(response: HttpResponseBase) -> bool:
-    """Tell the pages on which DEBUG shows an error to developers."""
+    """Return whether this is a page on which DEBUG shows an error to developers."""
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
     return settings.DEBUG and is_page and response.status_code in (404, 500)
 

@@ -1,8 +1,8 @@
-"""What those ask who keep the server running: `/healthz`, `/readyz` and `/metrics`.
+"""Health checks and metrics for operators: `/healthz`, `/readyz` and `/metrics`.
 
-They are answered before any other middleware: a probe names the server by its address and
-speaks plain HTTP, so neither ALLOWED_HOSTS nor the redirect to HTTPS must be in its way, and
-its visits belong neither in the log nor in the metrics.
+They are answered before any other middleware. A probe uses the address of the server and plain
+HTTP, so neither ALLOWED_HOSTS nor the redirect to HTTPS may stop it, and its requests belong
+neither in the log nor in the metrics.
 """
 
 import hmac
@@ -35,10 +35,10 @@ BUILD_INFO = Gauge(
     "wallet_build_info", "1, with the version that runs.", ["version"], multiprocess_mode="livemax"
 )
 
-# For so long `/readyz` lets a statement run; to connect it waits as all others do.
+# `/readyz` lets a statement run for so long. It waits for a connection as long as all others do.
 READY_SECONDS = 2
 
-# Headers that a proxy adds. Behind one, the address of the connection is the proxy's own.
+# Headers that a proxy adds. Behind one, the address of the connection is the proxy's.
 PROXIED = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA")
 
 
@@ -58,18 +58,18 @@ class ProbeMiddleware:
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
-    """The process answers; to be restarted when it does not."""
+    """Answer that the process is alive; an orchestrator restarts it when it does not."""
     return JsonResponse({"status": "ok", "version": __version__})
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Whether requests should be sent here: the database is there and has all migrations.
+    """Answer whether to send requests here: the database is up and has all migrations.
 
-    Without Redis the server goes on, so that only degrades it.
+    Without Redis the server works on, so its loss only degrades it.
     """
     states = {"database": "ok", "migrations": "ok", "cache": _cache_state()}
     try:
-        if _unapplied_migrations_at_once():
+        if _unapplied_migrations():
             states["migrations"] = "unapplied"
     except Error as error:
         logger.warning("The database is not available: %s", reason_of(error))
@@ -80,10 +80,10 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The metrics of all processes of this server, in the format of Prometheus."""
+    """Answer with the metrics of all processes of this server, in the format of Prometheus."""
     if not _may_see_metrics(request):
         return HttpResponse(status=403)
-    # At every visit, since the process that answers may have been forked from one that had set it.
+    # With every request, since this process may have been forked from one that had set it.
     BUILD_INFO.labels(__version__).set(1)
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -95,14 +95,14 @@ def metrics(request: HttpRequest) -> HttpResponse:
 PROBES = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
-def _unapplied_migrations_at_once() -> list[tuple[str, str]]:
-    """The same, without waiting for a pool that is used up or for a database that hangs."""
+def _unapplied_migrations() -> list[tuple[str, str]]:
+    """Ask PostgreSQL over a new connection and with a time limit: an open one may hang."""
     if connection.vendor != "postgresql":
         return unapplied_migrations()
     own = connection.copy("readyz")
     options = own.settings_dict["OPTIONS"]
     options["options"] += f" -c statement_timeout={READY_SECONDS}s"
-    # Queries find their connection by its name.
+    # Queries find their connection by its alias.
     connections[own.alias] = own
     try:
         return unapplied_migrations(own)
@@ -114,7 +114,7 @@ def _unapplied_migrations_at_once() -> list[tuple[str, str]]:
 def _cache_state() -> str:
     if not settings.REDIS_URL:
         return "none"
-    # Not by the cache, which hides when Redis is away.
+    # Not through the cache, which hides the failures of Redis.
     client = redis.Redis.from_url(
         settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=None
     )
@@ -136,6 +136,6 @@ def _may_see_metrics(request: HttpRequest) -> bool:
     try:
         address = ip_address(request.META["REMOTE_ADDR"])
     except ValueError:
-        # A socket file has no address.
+        # A client of a Unix socket has no address.
         return False
     return any(address in ip_network(network) for network in settings.METRICS_ALLOWED)

@@ -1,4 +1,4 @@
-"""What is told of every request: its id, one line in the log, one observation of its time."""
+"""The id of every request, its line in the log and its time in the metrics."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ from prometheus_client import Counter, Histogram
 logger = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
-# Whatever else a client sends as a method would be one more time series for good.
+# Any other method that a client sends would add a time series that stays.
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 REQUEST_SECONDS = Histogram(
@@ -29,7 +29,7 @@ REJECTIONS = Counter(
 
 
 class RequestMiddleware:
-    """Give a request the id that its client sent, or a new one, and tell of its end."""
+    """Give a request the id that its client sent, or a new one, and log its end."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -63,12 +63,12 @@ class RequestMiddleware:
 
 
 def _numbers(kwargs: dict[str, object]) -> dict[str, str]:
-    """The parts of a path that are ids; the others may be anything that a client sent."""
+    """Return the parts of a path that are ids; the others may be anything that a client sent."""
     return {name: str(value) for name, value in kwargs.items() if re.fullmatch(r"\d+", str(value))}
 
 
 def _user_id(request: HttpRequest) -> int | None:
-    """The id of the user who is known by now; to ask the database could fail."""
-    # The API's views set the one, Django's session the other.
+    """Return the id of the user, if it is known already: a query could fail."""
+    # The API's views set `user`, Django's sessions `_cached_user`.
     user = request.__dict__.get("_cached_user") or request.__dict__.get("user")
     return user.pk if type(user) is User else None

@@ -1,7 +1,7 @@
 """Serve production: `python -m almaFintech.server` checks, migrates, and becomes the server.
 
-This is what `make serve` and the image run. Several of these may start at once: one migrates
-while the others wait. `almaFintech/server/master.py` is what it becomes.
+`make serve` and the image run it. Several may start at once: one migrates while the others wait.
+The server that it becomes is `almaFintech/server/master.py`.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from almaFintech.server.startup import refuse_unsafe
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 
-# They end with the session, so with the process, whatever becomes of it.
+# The lock ends with the session, and so with the process, however that ends.
 TRY_LOCK = {
     "postgresql": "SELECT pg_try_advisory_lock(hashtext('almaFintech migrates'))",
     "mysql": "SELECT GET_LOCK(CONCAT(DATABASE(), ' almaFintech migrates'), 0)",
@@ -40,15 +40,15 @@ def main() -> None:
             "almaFintech does not start: the database cannot be migrated:", reason, file=sys.stderr
         )
         raise SystemExit(EXIT_STATUS) from None
-    # Now that there are tables, the users are looked at, too: here, with one sentence, and not by
-    # every worker. It leaves no connection open.
+    # Now that there are tables, the users can be checked: one sentence here instead of one from
+    # every worker.
     refuse_unsafe()
     served = [settings.SERVE_ADDRESS, str(settings.SERVE_WORKERS)]
     os.execv(sys.executable, [sys.executable, "-m", "almaFintech.server.master", *served])  # noqa: S606
 
 
 def migrate() -> None:
-    """Apply what is missing, one process at a time; where nothing is, only reading is needed."""
+    """Apply missing migrations, one process at a time; without any, reading is enough."""
     from almaFintech.db.schema_state import unapplied_migrations
 
     if unapplied_migrations():
@@ -58,9 +58,9 @@ def migrate() -> None:
 
 
 def try_lock() -> bool:
-    """Take the lock of this database, unless another process has it."""
+    """Try to take the lock of this database; return whether no other process has it."""
     if connection.vendor == "sqlite":
-        # It stays open, and so locked, until this process ends or becomes another program.
+        # The file stays open, and so locked, until this process ends or becomes another program.
         file = os.open(f"{settings.DATABASES['default']['NAME']}.lock", os.O_CREAT | os.O_RDONLY)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""System checks: what must hold before this server may touch money."""
+"""System checks: conditions for a server that handles money."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from redis.connection import parse_url
 
 from almaFintech.api.rates import Rate
 
-# SHA-256 of the keys that once stood in this repository, which anybody may have read.
+# SHA-256 of the keys that were once published in this repository.
 PUBLISHED_KEYS = {
     "983136ed019491e2fb2ab9d063bb99a71b063074157671637811aab95103a3c0",
     "8a8bf9a3425e5e258d5c200d6af1791580e1706ed8f9889d029fbb6c3e16b913",
@@ -28,7 +28,7 @@ SHORTEST_LEDGER_KEY = 50
 def database_returns_inserted_rows(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """The ledger books many transfers in one INSERT and reads their ids from its answer."""
+    """The ledger books many transfers in one INSERT and reads their ids from its result."""
     return [
         Error(
             f"The database {alias!r} ({connections[alias].display_name}) cannot return the rows "
@@ -45,9 +45,9 @@ def database_returns_inserted_rows(
 def database_keeps_every_character(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """MariaDB may be told to keep only some, and then fails when a name or a reference has others.
+    """MariaDB may be configured to store only some, and then fails for the others.
 
-    The tables take over what the database has when they are made, so `migrate` asks first.
+    New tables inherit the character set of the database, so `migrate` checks it first.
     """
     errors: list[CheckMessage] = []
     for alias in databases or []:
@@ -66,7 +66,7 @@ def database_keeps_every_character(
 def trusted_origins_are_origins(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Django looks at the scheme alone, and not when a production server starts."""
+    """Django checks only the scheme, and not when a production server starts."""
     return [
         Error(
             f"Origin {origin!r} in CSRF_TRUSTED_ORIGINS is not like https://wallet.example.",
@@ -77,13 +77,13 @@ def trusted_origins_are_origins(
     ]
 
 
-# Django compares the Host header with these, and that without its port.
+# Django compares the Host header, without its port, with these.
 HOST = re.compile(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 
 
 @register(Tags.security)
 def hosts_are_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Django takes anything, and then answers every request with 400."""
+    """Django accepts anything, and then answers every request with 400."""
     return [
         Error(
             "ALLOWED_HOSTS must list host names such as wallet.example, without scheme, port, path "
@@ -96,10 +96,10 @@ def hosts_are_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 
 
 @register(Tags.security)
-def redis_can_be_found(
+def redis_has_an_address(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """A Redis that is away is done without; an address that is none is a mistake."""
+    """A missing Redis is tolerated; a malformed REDIS_URL is not."""
     try:
         if settings.REDIS_URL:
             parse_url(settings.REDIS_URL)
@@ -122,7 +122,7 @@ def metrics_are_allowed_to_networks(
 
 @register(Tags.security)
 def keys_are_secret(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """A key that was published once signs tokens for everybody who has read it."""
+    """Anybody who has read a published key can sign tokens with it."""
     keys = {"SECRET_KEY": settings.SECRET_KEY} | {
         f"SECRET_KEY_FALLBACKS[{index}]": key
         for index, key in enumerate(settings.SECRET_KEY_FALLBACKS)
@@ -138,7 +138,7 @@ def keys_are_secret(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 def the_ledger_has_a_key_of_its_own(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """A short key can be guessed from one digest, and a shared one leaks with the tokens."""
+    """A short key can be guessed from one digest, and a shared one leaks with SECRET_KEY."""
     hint = "Make one with: openssl rand -hex 48"
     keys = {"LEDGER_KEY": settings.LEDGER_KEY} | {
         f"LEDGER_KEY_FALLBACKS[{index}]": key
@@ -173,7 +173,7 @@ def rates_can_be_read(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
 def clients_have_addresses(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Failed logins are counted for each address, and a proxy's own would be everybody's."""
+    """Failed logins are counted for each address; all clients would share that of the proxy."""
     if settings.SECURE_PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
         return [
             Warning(

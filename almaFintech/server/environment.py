@@ -1,4 +1,4 @@
-"""Reading the variables of the environment, or of a `.env` file, that settings.py lists."""
+"""Reader of the variables that settings.py lists, from the environment or a `.env` file."""
 
 import importlib.util
 import io
@@ -21,18 +21,18 @@ ENGINES = {f"django.db.backends.{name}" for name in ("postgresql", "mysql", "sql
 
 
 class Environment(environ.Env):
-    """django-environ with values taken as they stand, and refusals that name the variable.
+    """django-environ with literal values, and with errors that name the variable.
 
-    There a value that begins with "$" is the name of another variable. One in fifty random keys
-    of Django begins so, and such a SECRET_KEY would seem absent, or such a password be another.
+    django-environ takes a value that begins with "$" for the name of another variable. One in
+    fifty of Django's random keys begins so: such a SECRET_KEY would seem to be missing.
     """
 
     @classmethod
     def read_file(cls, path: str | os.PathLike[str]) -> None:
-        """Add the variables of a `.env` file to the environment, which wins over the file.
+        """Add the variables of a `.env` file to the environment, which takes precedence.
 
-        A missing file is fine. Raises ImproperlyConfigured for a file or a line that cannot be
-        read: django-environ skips those, and the server would run with the defaults.
+        A missing file is fine. Raises ImproperlyConfigured for an unreadable file or a malformed
+        line: django-environ skips those, and the server would run with the defaults.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ class Environment(environ.Env):
             raise ImproperlyConfigured(f"{path} cannot be read: {reason}.") from None
         lines = [line if line.strip() else "" for line in text.splitlines()]
         for number, line in enumerate(lines, start=1):
-            # The line is not repeated, because it may hold a password.
+            # The message does not repeat the line, which may hold a password.
             if line and not re.fullmatch(r"\s*#.*|(export )?\w+=(\S(.*\S)?)?", line, re.ASCII):
                 raise ImproperlyConfigured(
                     f"{path}, line {number}: write NAME=value, without spaces before the name, "
@@ -52,7 +52,7 @@ class Environment(environ.Env):
         cls.read_env(io.StringIO("\n".join(line for line in lines if line.lstrip()[:1] != "#")))
 
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
-        """Return what `var` says, or its default; raises ImproperlyConfigured."""
+        """Return the value of `var`, or its default; raises ImproperlyConfigured."""
         parse, default = self.scheme[var]
         if var not in self.ENVIRON:
             return default
@@ -62,8 +62,8 @@ class Environment(environ.Env):
             raise ImproperlyConfigured(f"{var} {error}.") from None
 
     def db(self, var: str) -> dict[str, Any]:
-        """Return Django's settings for the database whose URL `var` holds."""
-        # It does not repeat the value, since a part of a password may be taken for a port.
+        """Return Django's settings of the database whose URL is the value of `var`."""
+        # The message does not repeat the value: a part of a password may be mistaken for a port.
         refusal = ImproperlyConfigured(
             f"{var} must be a URL such as postgres://user:password@host:5432/name (or mysql://..., "
             "or sqlite:///file), with %2F for a / in the password, and so on."
@@ -91,21 +91,21 @@ def switch(text: str) -> bool:
 
 
 def number(text: str) -> int:
-    """Read a whole number, 0 or more."""
+    """Parse an integer, 0 or more."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"must be 0 or more, and not {text!r}")
     return int(text)
 
 
 def positive(text: str) -> int:
-    """Read a whole number, 1 or more."""
+    """Parse an integer, 1 or more."""
     if not (value := number(text)):
         raise ValueError(f"must be 1 or more, and not {text!r}")
     return value
 
 
 def up_to(most: int) -> Callable[[str], int]:
-    """Read a whole number from 1 to `most`."""
+    """Return a parser of integers from 1 to `most`."""
 
     def read(text: str) -> int:
         if (value := positive(text)) > most:
@@ -116,12 +116,12 @@ def up_to(most: int) -> Callable[[str], int]:
 
 
 def port(text: str) -> str:
-    """Read a TCP port, or an empty text for none."""
+    """Parse a TCP port; an empty text means no port."""
     return text and str(up_to(65_535)(text))
 
 
 def address(text: str) -> str:
-    """Read where to listen: address:port or unix:/path."""
+    """Parse a place to listen at: address:port or unix:/path."""
     match = re.fullmatch(r"unix:.+|(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", text)
     if match is None or int(match[1] or 0) > 65535:
         raise ValueError(f"must be address:port or unix:/path, and not {text!r}")

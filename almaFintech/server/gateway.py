@@ -1,9 +1,9 @@
-"""Requests between granian, which reads and writes without threads, and Django, which needs them.
+"""The gateway between granian, which needs no threads to read and write, and Django, which does.
 
-A request gets a thread, and with it a database connection, once all of it has arrived, and keeps
-it until all of its answer is known: clients that send or read slowly hold neither. Each worker
-works on a bounded number of requests and lets a bounded number wait; the probes have threads of
-their own, so that they answer whatever the others do.
+A request gets a thread, and with it a database connection, once it has arrived completely, and
+keeps it until its response is complete: clients that send or read slowly hold neither. Each worker
+runs a bounded number of requests and lets a bounded number wait. The probes have their own
+threads, so that they answer while all others are busy.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ logger = logging.getLogger(__name__)
 BODY_SECONDS = 10
 QUEUE_SECONDS = 10
 QUEUE_PER_THREAD = 32
-# Bodies of at most the first many bytes may always be sent; larger ones share the second many.
+# Bodies of at most the first number of bytes are always accepted; larger ones share the second.
 SMALL_BODY_BYTES = 16 * 1024
 LARGE_BODIES_BYTES = 64 * 1024 * 1024
-# How much of an answer is kept in memory; the rest is in a file.
+# Larger responses are kept in a file instead of in memory.
 ANSWER_BYTES = 512 * 1024
-# granian opens the file of an answer after it was told of it, and does not say when.
+# granian opens the file of a response a little later, and does not report when.
 FILE_SECONDS = 30
-# A worker whose event loop is stuck for so long is of no more use.
+# A worker whose event loop is stuck for so long is ended.
 STUCK_SECONDS = 30
 BEAT_SECONDS = 2
 
@@ -54,7 +54,7 @@ WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 class Answer:
     status: int
     headers: list[tuple[str, str]]
-    # A file when it is too large for the memory.
+    # A file if it is larger than ANSWER_BYTES.
     body: bytes | IO[bytes]
 
 
@@ -71,11 +71,11 @@ class Gateway:
         self.large_bodies = 0
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        # It watches without the interpreter's lock, so also over code that never lets go of it.
+        # Its thread needs no interpreter lock, so it also ends code that never releases that.
         faulthandler.dump_traceback_later(STUCK_SECONDS, exit=True)
         parent = multiprocessing.parent_process()
         if parent and os.getppid() != parent.pid:
-            # The first process was killed, and nobody else would stop this one.
+            # The first process was killed, and nothing else would stop this one.
             os.kill(os.getpid(), signal.SIGTERM)
         loop.call_later(BEAT_SECONDS, self.__rsgi_init__, loop)
 
@@ -86,7 +86,7 @@ class Gateway:
         try:
             answer = await self.answer(scope, protocol)
         except (Busy, RequestTimeout) as rejection:
-            answer = rejected(rejection)
+            answer = rejection_of(rejection)
         except ProtocolClosed:
             # The client is gone.
             return
@@ -104,7 +104,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         if probe := self.probes.get(environ["PATH_INFO"]):
             return await loop.run_in_executor(probe, self.run, environ)
-        # Longer or of unknown length: Django refuses it without reading.
+        # A body that is longer or of unknown length is 0 here: Django refuses it without reading.
         length = body_length(environ)
         large = length if length > SMALL_BODY_BYTES else 0
         if self.large_bodies + large > LARGE_BODIES_BYTES:
@@ -112,7 +112,7 @@ class Gateway:
         self.large_bodies += large
         try:
             if length:
-                environ["wsgi.input"] = io.BytesIO(await body_of(protocol))
+                environ["wsgi.input"] = io.BytesIO(await read_body(protocol))
             await self.admit()
             try:
                 return await loop.run_in_executor(self.threads, self.run, environ)
@@ -134,7 +134,7 @@ class Gateway:
             self.waiting -= 1
 
     def run(self, environ: Environ) -> Answer:
-        """Call the application, and return all that it answers."""
+        """Call the application, and return its complete response."""
         started: list[Any] = []
 
         def start_response(
@@ -161,8 +161,8 @@ class Gateway:
             close_old_connections()
 
 
-def rejected(error: Busy | RequestTimeout) -> Answer:
-    """The answer to a request that Django does not see."""
+def rejection_of(error: Busy | RequestTimeout) -> Answer:
+    """Return the response to a request that does not reach Django."""
     REJECTIONS.labels(error.default_code).inc()
     headers = [
         ("Content-Type", "application/json"),
@@ -172,14 +172,14 @@ def rejected(error: Busy | RequestTimeout) -> Answer:
     if isinstance(error, Busy):
         headers.append(("Retry-After", str(error.wait)))
     else:
-        # The rest of the body may still come, and is not the next request.
+        # The rest of the body may still arrive, and is not the next request.
         headers.append(("Connection", "close"))
     body = {"detail": error.default_detail, "code": error.default_code}
     return Answer(error.status_code, headers, json.dumps(body).encode())
 
 
 def environ_of(scope: Scope) -> Environ:
-    """The environment of PEP 3333 for a request without a body."""
+    """Return the environment (PEP 3333) of a request without a body."""
     server, _, port = scope.server.rpartition(":")
     client, _, _ = scope.client.rpartition(":")
     environ: Environ = {
@@ -200,7 +200,7 @@ def environ_of(scope: Scope) -> Environ:
         "wsgi.run_once": False,
     }
     for name, value in scope.headers.items():
-        # X_Forwarded_For would be taken for the X-Forwarded-For that a proxy has set.
+        # X_Forwarded_For would be mistaken for the X-Forwarded-For that a proxy has set.
         if "_" in name:
             continue
         key = name.upper().replace("-", "_")
@@ -211,19 +211,19 @@ def environ_of(scope: Scope) -> Environ:
 
 
 def body_length(environ: Environ) -> int:
-    """How many bytes of a body are to be read; 0 too when Django is to refuse them unread."""
+    """Return how many bytes of a body to read; 0 also for a body that Django refuses unread."""
     if "HTTP_TRANSFER_ENCODING" in environ:
         environ.pop("CONTENT_LENGTH", None)
     declared = environ.get("CONTENT_LENGTH", "")
     if declared.startswith("0"):
-        # Python refuses to read thousands of digits, be they zeros.
+        # Python refuses to parse thousands of digits, even zeros.
         declared = environ["CONTENT_LENGTH"] = declared.lstrip("0") or "0"
     length = int(declared) if declared.isdecimal() else 0
     return length if length <= settings.MAX_BODY_BYTES else 0
 
 
-async def body_of(protocol: HTTPProtocol) -> bytes:
-    """The whole body; raises RequestTimeout when it is late."""
+async def read_body(protocol: HTTPProtocol) -> bytes:
+    """Return the whole body; raises RequestTimeout when it is late."""
     try:
         return await asyncio.wait_for(protocol(), BODY_SECONDS)
     except TimeoutError:

@@ -1,8 +1,8 @@
-"""Logs: one line of JSON for each event in production, lines for people in development.
+"""Logs: one line of JSON for each event in production, readable lines in development.
 
-What clients send may be a password, a token or somebody's name, so production logs none of it:
-no query, no header, no body, no path, and of an exception its type and its place, since its
-message may repeat any of these. Code that logs must keep to that: ids and codes only.
+Anything that clients send may be a password, a token or a person's name, so production logs none
+of it: no query, no header, no body and no path. Of an exception it logs the type and the place,
+since the message may repeat any of these. Code that logs must follow this rule: ids and codes only.
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-# What `extra=` may add to a line.
+# The fields that `extra=` may add to a line.
 FIELDS = ("method", "view", "ids", "status", "milliseconds", "user")
 
 _common = (
@@ -26,7 +26,7 @@ _common = (
 
 
 def logging_config(*, debug: bool) -> dict[str, Any]:
-    """The LOGGING of Django."""
+    """Return LOGGING for Django."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -43,9 +43,9 @@ def logging_config(*, debug: bool) -> dict[str, Any]:
         },
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
-            # Without Django's own handlers, so that nothing is logged twice or mailed.
+            # Without Django's handlers, so that nothing is logged twice or mailed.
             "django": {"level": "INFO"},
-            # Every request has a line of `telemetry`; of these only the failures are news.
+            # RequestMiddleware logs every request, so only failures matter here.
             "django.request": {"level": "ERROR"},
             "django.server": {"level": "WARNING"},
         },
@@ -76,7 +76,7 @@ def console_formatter() -> logging.Formatter:
 
 
 def exception_without_message(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """Turn the exception of an event into its type and its place, and those of its causes."""
+    """Replace the exception of an event by its type and place, and those of its causes."""
     exc_info = event.pop("exc_info", None)
     if exc_info and exc_info[1]:
         event["exception"] = list(_places(exc_info[1]))
@@ -96,11 +96,11 @@ def _places(error: BaseException | None) -> Iterator[dict[str, Any]]:
 
 
 class Discreet(logging.Filter):
-    """Take out of the messages of others what they repeat of a request."""
+    """Remove what the messages of other packages repeat of a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
         if record.name.startswith(("django.request", "django.security")):
-            # "Internal Server Error: /path"; what is before the colon is Django's own.
+            # "Internal Server Error: /path": the text before the colon is Django's.
             record.msg, record.args = message.partition(":")[0], ()
         return True

@@ -1,7 +1,7 @@
 """The first process of a production server: it listens, and keeps the workers running.
 
-`python -m almaFintech.server` becomes this one. It loads none of the code that serves, so that the
-workers that follow on SIGHUP have the code of that moment.
+`python -m almaFintech.server` becomes this process. It does not load the application, so that
+workers started on SIGHUP load the code as it is then.
 """
 
 import atexit
@@ -29,15 +29,15 @@ from almaFintech.server.logs import logging_config
 # Seconds for the headers of a request, and between the requests of a connection.
 HEADER_SECONDS = 10
 HEADER_BYTES = 32 * 1024
-# A client that takes nothing of its answer for so long is gone.
+# A client that reads nothing of its response for so long is gone.
 UNREAD_SECONDS = 20
-# For what has begun when the server is stopped.
+# For running requests when the server is stopped.
 STOP_SECONDS = 30
 BACKLOG = 1024
 
 
 class Master(MPServer):
-    """granian, with a socket that all workers share and an end when they refuse to start."""
+    """granian, with one socket for all workers, which stops when the workers refuse to start."""
 
     def _init_shared_socket(self) -> None:
         if self.bind_uds:
@@ -46,8 +46,8 @@ class Master(MPServer):
                 self.bind_uds.unlink()
             super()._init_shared_socket()
             return
-        # One for each worker, as granian has it, would be lost with its queue when the worker is,
-        # and would let two servers listen on one address.
+        # With granian's socket for each worker, the queue of a worker that dies would be lost, and
+        # two servers could listen on one address.
         listener = listen(self.bind_addr, self.bind_port)
         self._sso = listener
         self._shd = SocketHolder(listener.fileno(), False, BACKLOG)  # type: ignore[call-arg,assignment]
@@ -55,7 +55,7 @@ class Master(MPServer):
 
     def _respawn_workers(self, workers: list[int], *args: Any, **options: Any) -> None:
         if any(self.wrks[index].inner.exitcode == EXIT_STATUS for index in workers):
-            # It has said why, and the next one would say the same.
+            # The worker has printed the reason, and the next one would print the same.
             self.interrupt_children.extend(workers)
             self.signal_handler_interrupt()
             return
@@ -83,15 +83,15 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def load() -> Any:
-    """The application, in a new worker."""
-    # Those of the first process would ignore a stop that comes while this loads.
+    """Return the application, in a new worker."""
+    # The handlers of the first process would ignore a stop while this one loads.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     claim_slot()
     from almaFintech.wsgi import application
 
     # isort: split
-    # They need what the entry point has set up.
+    # The entry point has set Django up, which these need.
     from django.conf import settings
 
     from almaFintech.server.gateway import Gateway
@@ -100,16 +100,16 @@ def load() -> Any:
 
 
 def claim_slot() -> None:
-    """Go on counting in the files of a worker that has ended, if there is one.
+    """Continue the metrics files of a worker that has ended, if there is one.
 
-    So there are never more files than there were workers at once, and no count is lost. It has
-    to come before the first metric is made.
+    So there are never more files than concurrent workers, and no count is lost. Call it before
+    the first metric is created.
     """
     from prometheus_client import values
 
     folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
     for slot in itertools.count(1):
-        # It stays open, and so locked, until this process ends, in whatever way.
+        # The file stays open, and so locked, until this process ends, however it ends.
         file = os.open(f"{folder}/slot-{slot}", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,13 +120,13 @@ def claim_slot() -> None:
         return
 
 
-def metrics_folder() -> None:
-    """Let the workers share their metrics by files. Each server begins with none."""
+def create_metrics_folder() -> None:
+    """Create the folder of the files through which the workers share their metrics."""
     folder = tempfile.mkdtemp(prefix=f"almafintech-metrics-{os.getpid()}-")
     owner = os.getpid()
 
     def remove() -> None:
-        # The workers inherit this, and the folder is not theirs alone.
+        # The workers inherit this function, and must not remove the folder.
         if os.getpid() == owner:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -136,8 +136,8 @@ def metrics_folder() -> None:
 
 def main(address: str, workers: int) -> None:
     """Serve at `address` (host:port or unix:/path) until SIGTERM."""
-    metrics_folder()
-    # Connections and files of answers; the usual limit of 1024 is below what is taken.
+    create_metrics_folder()
+    # For connections and files of responses, of which there may be more than the usual 1024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4 * BACKLOG), most))
     where: dict[str, Any]

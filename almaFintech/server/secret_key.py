@@ -1,4 +1,4 @@
-"""The key that signs tokens and sessions on a development server."""
+"""The keys of a development server, which nobody has to set."""
 
 import os
 from pathlib import Path
@@ -8,21 +8,21 @@ from django.core.management.utils import get_random_secret_key
 
 
 def development_key(path: Path) -> str:
-    """Return the key kept in `path`, making a random one on the first call.
+    """Return the key stored in `path`, after creating a random one on the first call.
 
-    The file is readable by its owner alone. Two first calls at once agree on one key: each
-    writes its own file, and only one of them can be given the name. Raises ImproperlyConfigured
-    where the file cannot be read or written.
+    Only the owner can read the file. Two concurrent first calls agree on one key: each writes its
+    own file, and only one of them can get the name. Raises ImproperlyConfigured if the file cannot
+    be read or written.
     """
     try:
-        return _kept(path)
+        return _read_or_create(path)
     except OSError as error:
         raise ImproperlyConfigured(
             f"SECRET_KEY cannot be kept in {path}: {error.strerror}. Set SECRET_KEY yourself."
         ) from error
 
 
-def _kept(path: Path) -> str:
+def _read_or_create(path: Path) -> str:
     if not path.exists():
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         draft.touch(mode=0o600)

@@ -28,7 +28,7 @@ class Command(DatabaseCommand):
         "moment at which this begins; the server may stay up. Prints each discrepancy on one line, "
         "and exits 1 when there is any, or 2 when it cannot check."
     )
-    kept_from_it = NOT_CHECKED
+    failure_status = NOT_CHECKED
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object instead")

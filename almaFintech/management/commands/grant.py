@@ -1,4 +1,4 @@
-"""`manage.py grant ROLE`: let a role of the database run the server, and change no history."""
+"""`manage.py grant ROLE`: let a database role run the server without changing history."""
 
 import os
 from argparse import ArgumentParser
@@ -11,7 +11,7 @@ from django.db.backends.utils import CursorWrapper
 from almaFintech.db.commands import DatabaseCommand
 
 # Rows that are written once. Without the right to change them, and without owning their tables,
-# the server's role cannot do so even where its statements are not its own.
+# the server's role cannot change them even if somebody injects statements.
 APPEND_ONLY = {"accounts_entry", "audit_record"}
 READ_ONLY = {"django_migrations"}
 WRITES = "SELECT, INSERT, UPDATE, DELETE"
@@ -62,7 +62,7 @@ class Command(DatabaseCommand):
             cursor.execute(f"{verb} ROLE {role} LOGIN PASSWORD %s", [password])
         else:
             cursor.execute(f"CREATE USER IF NOT EXISTS {role}")
-            # The host may be a percent sign, which is none of a parameter.
+            # A % of the host is not a placeholder of a parameter.
             user = role.replace("%", "%%")
             cursor.execute(f"ALTER USER {user} IDENTIFIED BY %s", [password])
 

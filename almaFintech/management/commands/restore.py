@@ -13,9 +13,9 @@ from almaFintech.db.commands import DatabaseCommand
 class Command(DatabaseCommand):
     help = (
         "Fill the database, which must be empty, with the backup FILE, and verify the ledger. "
-        "Exits as verify_ledger does: 1 when it complains, 2 when something was in the way."
+        "Exits as verify_ledger does: 1 when it complains, 2 when it could not check."
     )
-    kept_from_it = 2
+    failure_status = 2
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE")

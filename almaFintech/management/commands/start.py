@@ -1,4 +1,4 @@
-"""`manage.py start`: migrate the database, say where things are, and serve for development."""
+"""`manage.py start`: migrate the database, print the addresses, and serve for development."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ MOST_PORT = 65_535
 
 
 class Command(DatabaseCommand, Runserver):
-    help = "Migrate the database, say where things are, and serve for development."
+    help = "Migrate the database, print the addresses, and serve for development."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
@@ -28,8 +28,8 @@ class Command(DatabaseCommand, Runserver):
 
     def run(self, **options: Any) -> None:
         # In the process of the server itself: another one would double the time to start. The
-        # autoreloader runs all of this again in a child, which has nothing left to do here. Where
-        # the child fails, the parent waits for an edit, so all that can be wrong is asked before.
+        # autoreloader runs all of this again in a child, which has nothing left to do here. If the
+        # child fails, the parent waits for an edit, so everything is checked before.
         if DJANGO_AUTORELOAD_ENV not in os.environ:
             self.require_settings()
             self.require_port()
@@ -50,7 +50,7 @@ class Command(DatabaseCommand, Runserver):
         family = socket.AF_INET6 if self.use_ipv6 else socket.AF_INET
         host = self.addr.strip("[]")
         with socket.socket(family) as probe:
-            # As the server does it: what a former one has left behind is not in the way.
+            # As the server does, so that connections of an earlier server are not in the way.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -73,13 +73,13 @@ class Command(DatabaseCommand, Runserver):
 
 
 def require_writable_disk() -> None:
-    """Write to an SQLite file, which may be readable alone, or on a full disk; else `Error`.
+    """Write to an SQLite file; raises Error if it is read-only or its disk is full.
 
-    Other databases are asked by the first request: their disks are not this server's.
+    The disks of other databases are not this server's.
     """
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
-            # Nobody reads this number; writing it is the smallest change there is.
+            # Nothing reads this number, so writing it is the smallest change.
             cursor.execute("PRAGMA user_version")
             [version] = cursor.fetchone()
             cursor.execute(f"PRAGMA user_version = {version}")
