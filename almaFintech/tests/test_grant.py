@@ -37,6 +37,7 @@ def granted(transactional_db, monkeypatch):
 
 
 @once
+@pytest.mark.server
 def test_the_role_serves_everything(granted, boss, tmp_path, settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
     boss.user.set_password(PASSWORD)

@@ -16,7 +16,7 @@ from almaFintech.settings import ENVIRONMENT
 from almaFintech.tests.servers import Server, python
 from conftest import once
 
-pytestmark = once
+pytestmark = [once, pytest.mark.server]
 
 DOCKERFILE = (settings.BASE_DIR / "Dockerfile").read_text()
 COMPOSE = settings.BASE_DIR / "compose.yaml"

@@ -14,6 +14,8 @@ from almaFintech.tests.redis import Redis
 from almaFintech.tests.servers import PRODUCTION, evaluate, python
 from conftest import PASSWORD
 
+pytestmark = pytest.mark.server
+
 SETTINGS = "almaFintech.settings"
 ELSEWHERE = "198.51.100.2"
 

@@ -38,10 +38,13 @@ TABLES = (
 
 WORLD = ("--users=5", "--accounts=12", "--transfers=40", "--force")
 
-pytestmark = pytest.mark.skipif(
-    connection.vendor in PROGRAMS and not shutil.which(PROGRAMS[connection.vendor]),
-    reason="The programs of the database are not installed",
-)
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(
+        connection.vendor in PROGRAMS and not shutil.which(PROGRAMS[connection.vendor]),
+        reason="The programs of the database are not installed",
+    ),
+]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from almaFintech.settings import BASE_DIR
 from almaFintech.tests.servers import python
 from conftest import once
 
-pytestmark = once
+pytestmark = [once, pytest.mark.server]
 
 DOWN = "CommandError: The database is down: "
 NOT_MIGRATED = "CommandError: The database lacks tables: run `python manage.py migrate`. ("

@@ -141,6 +141,7 @@ def seconds(work):
 
 
 @once
+@pytest.mark.server
 def test_a_database_that_is_stopped_keeps_nobody_waiting(tmp_path, database):
     settings = {"DATABASE_URL": database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(40) as threads:
@@ -190,6 +191,7 @@ def connects(monkeypatch):
     return connect
 
 
+@pytest.mark.server
 def test_a_database_that_hangs_is_waited_for_once(connects):
     # It accepts connections and never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as threads:
@@ -209,6 +211,7 @@ def test_a_database_that_hangs_is_waited_for_once(connects):
     assert "timeout" in text
 
 
+@pytest.mark.server
 def test_the_pause_ends(connects):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host, port = silent.getsockname()

@@ -119,27 +119,32 @@ def send(address, headers, body):
         return response.status, json.loads(response.read())
 
 
+@pytest.mark.server
 def test_a_server_refuses_what_is_declared_before_it_arrives(server):
     # Not one byte of the body is sent.
     assert send(server, {"Content-Length": "1000000000"}, b"") == (413, TOO_LARGE)
 
 
+@pytest.mark.server
 def test_a_server_refuses_a_large_body(server):
     assert send(server, {"Content-Length": "500000"}, b"x" * 500_000) == (413, TOO_LARGE)
 
 
+@pytest.mark.server
 def test_a_server_reads_a_length_with_any_number_of_zeros(server):
     status, answer = send(server, {"Content-Length": "0" * 5000 + "2"}, b"{}")
 
     assert (status, answer["username"]) == (400, ["This field is required."])
 
 
+@pytest.mark.server
 def test_a_server_reads_no_further_than_declared(server):
     status, answer = send(server, {"Content-Length": "2"}, b"{}" + b"x" * 5000)
 
     assert (status, answer["username"]) == (400, ["This field is required."])
 
 
+@pytest.mark.server
 def test_a_server_refuses_chunks(server):
     chunks = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
 

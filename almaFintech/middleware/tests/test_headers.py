@@ -33,6 +33,7 @@ def test_the_admin_runs_the_scripts_of_this_server_alone(staff, client):
         assert policy["script-src"] == policy["style-src"] == "'self'"
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("path", [*POLICIES, "/admin/", "/static/x.js", "/nowhere"])
 def test_no_policy_lets_inline_scripts_or_strangers_in(path):
     policy = policy_of(path)

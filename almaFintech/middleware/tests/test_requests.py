@@ -94,6 +94,7 @@ with structlog.contextvars.bound_contextvars(request_id="7"):
 """
 
 
+@pytest.mark.server
 def test_production_logs_a_line_of_json_for_each_event():
     done = python("-c", SCRIPT, **MINIMAL)
 
@@ -111,6 +112,7 @@ def test_production_logs_a_line_of_json_for_each_event():
     ]
 
 
+@pytest.mark.server
 def test_development_logs_lines_for_people():
     shown = python("-c", SCRIPT, **MINIMAL | {"DEBUG": "true"}).stderr
 

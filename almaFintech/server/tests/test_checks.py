@@ -25,6 +25,7 @@ def test_the_database_of_the_tests_keeps_every_character(db):
     assert database_keeps_every_character(None, ["default"]) == []
 
 
+@pytest.mark.server
 @pytest.mark.skipif(connection.vendor != "mysql", reason="Others keep all, or refuse the value")
 def test_a_mariadb_that_does_not_keep_every_character_is_not_migrated(other_database):
     other_database.execute("ALTER DATABASE CHARACTER SET latin1")
@@ -36,6 +37,7 @@ def test_a_mariadb_that_does_not_keep_every_character_is_not_migrated(other_data
     assert other_database.execute("SHOW TABLES") == []
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(("proxies", "warned"), [("0", True), ("1", False)])
 def test_a_proxy_that_would_be_every_client_is_warned_of(proxies, warned):
     environment = {"TRUST_FORWARDED_PROTO": "true", "TRUSTED_PROXIES": proxies}

@@ -25,6 +25,7 @@ def test_its_owner_alone_reads_it(tmp_path):
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
 
 
+@pytest.mark.server
 def test_two_processes_that_start_at_once_agree(tmp_path, monkeypatch):
     path = tmp_path / "key"
     code = (

@@ -26,7 +26,7 @@ from almaFintech.tests.servers import (
 )
 from conftest import once
 
-pytestmark = once
+pytestmark = [once, pytest.mark.server]
 
 LOCK_ACCOUNTS = ["BEGIN", "SELECT id FROM accounts_account FOR UPDATE"]
 

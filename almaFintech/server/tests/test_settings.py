@@ -34,6 +34,7 @@ def test_the_example_explains_every_variable_and_sets_none():
         assert re.fullmatch(r"# .+\.", explanation)
 
 
+@pytest.mark.server
 def test_the_suite_runs_without_any_of_them():
     recipe = subprocess.run(
         ["make", "--dry-run", "test-sqlite"],
@@ -48,6 +49,7 @@ def test_the_suite_runs_without_any_of_them():
     assert set(re.findall(r"-u (\w+)", recipe)) == set(ENVIRONMENT)
 
 
+@pytest.mark.server
 def test_production_is_strict():
     assert evaluate(
         "[len(s.AUTH_PASSWORD_VALIDATORS), s.SECURE_SSL_REDIRECT, s.SECURE_HSTS_SECONDS,"
@@ -56,6 +58,7 @@ def test_production_is_strict():
     ) == [4, True, 31_536_000, True, True]
 
 
+@pytest.mark.server
 def test_access_tokens_live_longer_in_development_unless_that_is_set():
     minutes = "s.SIMPLE_JWT['ACCESS_TOKEN_LIFETIME'].total_seconds() / 60"
 
@@ -64,6 +67,7 @@ def test_access_tokens_live_longer_in_development_unless_that_is_set():
     assert evaluate(minutes, **PRODUCTION) == 5
 
 
+@pytest.mark.server
 def test_development_needs_nothing():
     assert evaluate(
         "[s.DEBUG, s.AUTH_PASSWORD_VALIDATORS, s.SECURE_SSL_REDIRECT, s.SECURE_HSTS_SECONDS,"
@@ -71,6 +75,7 @@ def test_development_needs_nothing():
     ) == [True, [], False, 0, False, str(BASE_DIR / "db.sqlite3"), True]
 
 
+@pytest.mark.server
 def test_a_file_can_stand_in_for_the_environment(tmp_path):
     file = tmp_path / "env"
     file.write_text("ACCESS_TOKEN_MINUTES=7\nREFRESH_TOKEN_DAYS=8\nROTATE_REFRESH_TOKENS=true\n")
@@ -84,6 +89,7 @@ def test_a_file_can_stand_in_for_the_environment(tmp_path):
     ) == [420, 9, True]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     "line",
     [

@@ -18,7 +18,7 @@ from almaFintech.server import gateway, master
 from almaFintech.tests.servers import CLIENTS, Server, children, log_in, open_account
 from conftest import once
 
-pytestmark = once
+pytestmark = [once, pytest.mark.server]
 
 # More bytes than the buffers of both ends of a connection hold.
 ENTRIES = 8_000

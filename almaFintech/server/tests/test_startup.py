@@ -9,7 +9,7 @@ from almaFintech.settings import BASE_DIR
 from almaFintech.tests.servers import PRODUCTION, python
 from conftest import once
 
-pytestmark = once
+pytestmark = [once, pytest.mark.server]
 
 # Keys that earlier versions of this repository held.
 PUBLISHED = [
