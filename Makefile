@@ -40,6 +40,7 @@ check: $(BIN)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(UNCONFIGURED) $(BIN)/mypy .
+	$(BIN)/lint-imports
 	$(UNCONFIGURED) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(UNCONFIGURED) $(BIN)/python manage.py spectacular --validate --fail-on-warn \
@@ -63,7 +64,7 @@ lock: $(BIN)/.dev
 	done
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

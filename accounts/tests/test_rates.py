@@ -43,7 +43,7 @@ def test_refusals_that_say_something_of_another_account_are_limited(alice, bob, 
     assert (alice.balance, Transfer.objects.count()) == (1_000_000, 0)
 
 
-def test_other_refusals_and_what_is_booked_do_not_count(alice, bob):
+def test_other_refusals_and_booked_transfers_do_not_count(alice, bob):
     for _ in range(4):
         assert alice.send(bob.account, 1).status_code == 201
         assert alice.send(bob.account, 1_000_001).json()["code"] == "insufficient_funds"

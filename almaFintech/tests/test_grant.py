@@ -1,4 +1,4 @@
-"""A role of the database that runs the server and changes no history."""
+"""The database role that runs the server and cannot change history."""
 
 import io
 import os
@@ -133,7 +133,7 @@ def test_sqlite_has_no_roles(db):
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="What has roles")
-def test_a_role_without_a_password_is_not_made(db, monkeypatch):
+def test_a_role_without_a_password_is_not_created(db, monkeypatch):
     monkeypatch.delenv("SERVER_PASSWORD", raising=False)
 
     with pytest.raises(CommandError, match="SERVER_PASSWORD is empty"):

@@ -126,7 +126,7 @@ def test_every_service_has_limits_and_an_image_that_can_be_pinned():
     assert all(stage["FROM"][0].startswith("${PYTHON_IMAGE}") for stage in stages())
 
 
-def test_the_cache_asks_for_a_password():
+def test_the_cache_requires_a_password():
     services = yaml.safe_load(COMPOSE.read_text())["services"]
     assert "--requirepass ${REDIS_PASSWORD:?}" in services["cache"]["command"]
     assert WEB["environment"]["REDIS_URL"].startswith("redis://:${REDIS_PASSWORD:?}@")

@@ -1,4 +1,4 @@
-"""One version, wherever one is named."""
+"""The version, which is the same everywhere."""
 
 import re
 

@@ -78,7 +78,7 @@ def fail(client, **headers):
 
 # No day ends during the test.
 @time_machine.travel("2027-01-15 12:00 +0000")
-def test_a_forged_header_does_not_get_around_the_limits(db, anyone, settings):
+def test_a_forged_header_is_no_new_address_to_the_limits(db, anyone, settings):
     settings.LOGIN_RATE_PER_ADDRESS = "2/d"
     for proxies, forwarded in (0, "203.0.113.{}"), (1, "203.0.113.{}, 192.0.2.7"):
         settings.TRUSTED_PROXIES = proxies

@@ -14,7 +14,7 @@ def migrate(settings, *, debug):
     call_command("migrate", verbosity=0)
 
 
-def test_migrate_makes_it_once_in_development(db, settings, anyone):
+def test_migrate_creates_the_user_once_in_development(db, settings, anyone):
     migrate(settings, debug=True)
     migrate(settings, debug=True)
 
@@ -24,13 +24,13 @@ def test_migrate_makes_it_once_in_development(db, settings, anyone):
     assert anyone.post("/api/login/", LOGIN, format="json").status_code == 200
 
 
-def test_migrate_makes_none_in_production(db, settings):
+def test_migrate_creates_no_user_in_production(db, settings):
     migrate(settings, debug=False)
 
     assert User.objects.count() == 0
 
 
-def test_migrate_makes_none_beside_other_users(alice, settings):
+def test_migrate_creates_no_user_beside_others(alice, settings):
     migrate(settings, debug=True)
 
     assert list(User.objects.all()) == [alice.user]
@@ -50,7 +50,7 @@ def test_production_refuses_its_password(db, anyone, client, username):
     assert "_auth_user_id" not in client.session
 
 
-def test_production_takes_another_password_of_it(db, anyone):
+def test_production_accepts_another_password_of_that_user(db, anyone):
     User.objects.create_superuser("admin", password="a quiet river")
 
     login = LOGIN | {"password": "a quiet river"}

@@ -1,4 +1,4 @@
-"""The work that a name makes does not grow with the square of its length."""
+"""The cost of a name does not grow with the square of its length."""
 
 import unicodedata
 
@@ -45,7 +45,7 @@ def test_a_login_by_a_long_name_is_one_of_nobody(alice, anyone, settings):
     assert anyone.post("/api/login/", login, format="json").status_code == 429
 
 
-def test_a_long_name_opens_no_admin(boss, client, settings):
+def test_a_long_name_does_not_log_in_to_the_admin(boss, client, settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
 
     answer = client.post("/admin/login/", {"username": MARKS, "password": PASSWORD})
@@ -78,11 +78,11 @@ def test_a_name_that_grows_when_it_is_normalized_is_measured_again(boss, anyone)
     assert anyone.post("/api/login/", login, format="json").status_code == 401
 
 
-def test_a_filter_by_a_long_name_is_400(boss):
+def test_a_filter_by_a_long_name_gets_400(boss):
     assert boss.get(f"/api/users/?username={'x' * (LONGEST + 1)}").status_code == 400
 
 
-def test_the_admin_names_nobody_so(staff, alice, settings):
+def test_the_admin_accepts_no_long_names(staff, alice, settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
     names = {"username": MARKS, "usable_password": "true"}
     passwords = {"password1": PASSWORD, "password2": PASSWORD}

@@ -92,7 +92,7 @@ def test_a_name_may_be_failed_so_often_wherever_from(alice, log_in, username):
     assert log_in("bob").status_code == 401
 
 
-def test_one_address_alone_does_not_use_up_a_name_by_default():
+def test_one_address_cannot_use_up_a_name_by_default():
     from almaFintech.settings import ENVIRONMENT
 
     address = Rate.parse(str(ENVIRONMENT["LOGIN_RATE_PER_ADDRESS"][1]))
@@ -113,7 +113,7 @@ def test_nobody_keeps_an_owner_out_of_the_addresses_that_are_known(alice, log_in
     assert log_in("alice", PASSWORD, OFFICE).status_code == 429
 
 
-def test_an_address_is_known_for_the_name_that_logged_in_there_alone(alice, bob, log_in):
+def test_an_address_is_known_only_for_the_name_that_logged_in_there(alice, bob, log_in):
     assert log_in("bob", PASSWORD, HOME).status_code == 200
 
     exhaust(log_in)
@@ -203,7 +203,7 @@ def test_a_user_may_log_in_so_often(alice, bob, log_in, log_in_to_admin, hashes,
     assert log_in("alice", PASSWORD).status_code == 200
 
 
-def test_right_passwords_at_once_are_no_more_logins(alice, settings):
+def test_concurrent_right_passwords_do_not_exceed_the_limit(alice, settings):
     settings.LOGIN_RATE_PER_USER = "3/m"
     attempts = [Attempt(LOGIN, RequestFactory().post("/api/login/")) for _ in range(5)]
     for attempt in attempts:
@@ -225,7 +225,7 @@ def test_failures_and_refreshes_are_no_logins(alice, log_in, refresh, settings):
     assert refresh(token).status_code == 200
 
 
-def test_right_passwords_at_once_are_never_too_many(alice):
+def test_concurrent_right_passwords_are_no_failed_logins(alice):
     request = RequestFactory().post("/api/login/", REMOTE_ADDR=HOME)
     attempts = [Attempt(LOGIN, request) for _ in range(20)]
 
@@ -281,7 +281,7 @@ def test_refresh_limits_failures(alice, refresh):
     assert refresh(RefreshToken.for_user(alice.user), OFFICE).status_code == 200
 
 
-def test_the_old_tokens_of_a_morning_close_no_login(alice, log_in, refresh):
+def test_expired_refresh_tokens_do_not_block_the_login(alice, log_in, refresh):
     old = RefreshToken.for_user(alice.user)
     old.set_exp(lifetime=-RefreshToken.lifetime)
     assert statuses(refresh(old) for _ in range(4)) == [401] * 3 + [429]
@@ -289,7 +289,7 @@ def test_the_old_tokens_of_a_morning_close_no_login(alice, log_in, refresh):
     assert log_in("alice", PASSWORD).status_code == 200
 
 
-def test_dead_tokens_of_a_user_are_limited_wherever_from(alice, bob, boss, refresh):
+def test_dead_tokens_of_a_user_are_limited_from_all_addresses(alice, bob, boss, refresh):
     dead = RefreshToken.for_user(alice.user)
     alice.user.set_password("another quiet river")
     alice.user.save()
@@ -304,7 +304,7 @@ def test_dead_tokens_of_a_user_are_limited_wherever_from(alice, bob, boss, refre
     assert refresh(RefreshToken.for_user(bob.user), OFFICE).status_code == 200
 
 
-def test_a_forged_token_spends_nobody_elses_count(alice, refresh):
+def test_a_forged_token_does_not_use_up_the_count_of_its_user(alice, refresh):
     forged = f"{RefreshToken.for_user(alice.user)}"[:-4] + "AAAA"
     for host in range(1, 10):
         assert refresh(forged, f"100.64.0.{host}").status_code == 401
@@ -321,7 +321,7 @@ def test_an_empty_rate_is_no_limit(alice, log_in, settings):
     assert statuses(log_in() for _ in range(30)) == [401] * 30
 
 
-def test_users_may_call_as_often_as_they_like_by_default(alice):
+def test_users_have_no_rate_by_default(alice):
     for _ in range(30):
         assert alice.get("/api/accounts/").status_code == 200
 
@@ -347,7 +347,7 @@ def test_a_user_rate_limits_each_user(alice, bob, anyone, settings):
         *("USER_RATE", "REFUSED_TRANSFERS_RATE"),
     ],
 )
-def test_a_rate_that_cannot_be_read_stops_the_start(settings, rate, name):
+def test_a_malformed_rate_stops_the_start(settings, rate, name):
     setattr(settings, name, rate)
 
     with pytest.raises(SystemExit, match=re.escape(f"{name}: {rate!r} is not a rate")):

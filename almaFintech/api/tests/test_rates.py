@@ -19,6 +19,6 @@ def test_a_rate_may_name_its_period_in_full(text, rate):
 
 
 @pytest.mark.parametrize("text", ["many", "0/m", "10", "10/", "10/month", "10/mi", "-1/m", "10/m "])
-def test_anything_else_is_refused(text):
+def test_a_malformed_rate_is_refused(text):
     with pytest.raises(ValueError, match="is not a rate such as 10/m"):
         Rate.parse(text)

@@ -72,7 +72,7 @@ print([Count(Rate(5, 10**9), "a", "b").add() for _ in range(3)])
     assert Count(Rate(5, 10**9), "a", "b").is_full()
 
 
-def test_logins_survive_the_loss_of_redis(alice, anyone, redis, caplog):
+def test_a_redis_that_dies_takes_no_login_with_it(alice, anyone, redis, caplog):
     assert [fail(anyone).status_code for _ in range(2)] == [401, 401]
     redis.kill()
 

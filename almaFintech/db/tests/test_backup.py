@@ -49,14 +49,14 @@ pytestmark = [
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a command of the guide as an operator does who has written DATABASE_URL into `.env`."""
+    """Run a command of the guide like an operator who has written DATABASE_URL into `.env`."""
 
     def run(command: str, url: str, **variables: str) -> subprocess.CompletedProcess[str]:
         file = tmp_path / "env"
         file.write_text(f"DATABASE_URL={url}\n")
         environment = environment_of({**PRODUCTION, "ENV_FILE": str(file), **variables})
         del environment["DATABASE_URL"]
-        # The guide's `python` is this one.
+        # `python` in the guide is this one.
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command.replace("wallet.", f"{tmp_path}/wallet.")],
@@ -117,7 +117,7 @@ def test_what_was_backed_up_is_restored(run, tmp_path, world, third_database):
     assert "The database is not empty: it has the table" in again.stderr
 
 
-def test_a_restore_ends_with_what_verify_ledger_says(run, world, third_database):
+def test_a_restore_exits_as_verify_ledger_does(run, world, third_database):
     world.execute("UPDATE accounts_account SET balance = balance + 1 WHERE id = 1")
     assert run("python manage.py backup wallet.backup", world.url).returncode == 0
 
@@ -136,7 +136,7 @@ def test_a_database_without_a_wallet_is_not_backed_up(run, tmp_path, other_datab
 
 
 @pytest.mark.parametrize("content", [b"", b"not a backup", None])
-def test_what_is_no_backup_is_not_restored(run, tmp_path, other_database, content):
+def test_a_file_that_is_not_a_backup_is_not_restored(run, tmp_path, other_database, content):
     if content is not None:
         (tmp_path / "wallet.backup").write_bytes(content)
 
@@ -153,7 +153,7 @@ def test_a_missing_folder_is_named(db, tmp_path):
         backups.write(tmp_path / "missing" / "wallet.backup")
 
 
-def test_a_backup_that_is_not_whole_is_not_kept(db, tmp_path, monkeypatch):
+def test_an_incomplete_backup_is_not_kept(db, tmp_path, monkeypatch):
     engine = backups.ENGINES[connection.vendor]
     monkeypatch.setattr(engine, "dump", lambda file: file.write_bytes(b""), raising=False)
 
@@ -184,7 +184,7 @@ def test_a_missing_program_is_named_with_its_package(db, tmp_path, monkeypatch):
         backups.write(tmp_path / "wallet.backup")
 
 
-def test_a_program_older_than_the_server_is_told_of(monkeypatch):
+def test_a_program_older_than_the_server_gets_a_warning(monkeypatch):
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has no server")
     engine = backups.ENGINES[connection.vendor]
@@ -210,7 +210,7 @@ def test_no_password_is_on_a_command_line(monkeypatch):
 
 @once
 def test_the_commands_for_containers(run, tmp_path, world, third_database):
-    """Without Docker: what they run in the container, with the variables that it has."""
+    """Run without Docker what they run in the container, with its variables."""
     back_up, restore = (
         command.replace("docker compose exec -T database ", "")
         for command in re.findall(r"```sh\n(.*?)```", SECTION.split("### ")[1], re.DOTALL)
@@ -227,7 +227,7 @@ def test_the_commands_for_containers(run, tmp_path, world, third_database):
             "POSTGRES_DB": parts.path[1:],
         }
 
-    # Nothing named: no other database is taken.
+    # Without variables, no other database is used.
     for command in back_up, restore:
         (tmp_path / "wallet.backup").unlink(missing_ok=True)
         assert run(command, world.url).returncode != 0

@@ -1,4 +1,4 @@
-"""What the commands say when something keeps them from their work."""
+"""Messages of commands that cannot do their work."""
 
 import pytest
 
@@ -10,7 +10,7 @@ pytestmark = [once, pytest.mark.server]
 
 DOWN = "CommandError: The database is down: "
 NOT_MIGRATED = "CommandError: The database lacks tables: run `python manage.py migrate`. ("
-# What verify_ledger exits with tells whether it found something, or could not look.
+# Exit statuses of commands that could not check the ledger.
 STATUS = {"verify_ledger": 2, "restore": 2}
 
 
@@ -31,7 +31,7 @@ def assert_one_sentence(result, status, text):
 @pytest.mark.parametrize(
     "command", ["verify_ledger", "expire_idempotency_keys", "expire_tokens", "seed_demo", "start"]
 )
-def test_a_database_that_is_away(command, url, reason):
+def test_a_database_that_is_down(command, url, reason):
     result = python("manage.py", command, DATABASE_URL=url)
 
     assert_one_sentence(result, STATUS.get(command, 1), DOWN + reason)
@@ -46,7 +46,7 @@ def test_a_database_without_tables(command, other_database):
     assert_one_sentence(result, STATUS.get(command, 1), NOT_MIGRATED + 'relation "')
 
 
-def test_settings_that_are_refused_are_no_discrepancy():
+def test_refused_settings_are_not_a_discrepancy():
     result = python("manage.py", "verify_ledger", DEBUG="flase")
     assert_one_sentence(result, 2, "DEBUG must be true or false, and not 'flase'.")
 
@@ -65,7 +65,7 @@ def test_settings_that_are_refused_are_no_discrepancy():
         ({"DATABASE_URL": "oracle://u:p@host/name"}, "DATABASE_URL must be a URL such as "),
     ],
 )
-def test_a_development_server_says_what_is_wrong_and_ends(setting, text, tmp_path):
+def test_a_development_server_reports_a_wrong_setting_and_ends(setting, text, tmp_path):
     database = {"DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3"}
 
     result = python("manage.py", "start", "127.0.0.1:0", **database | setting)
@@ -75,10 +75,10 @@ def test_a_development_server_says_what_is_wrong_and_ends(setting, text, tmp_pat
     assert result.stderr.count("\n") == 1
 
 
-def test_a_development_server_on_a_full_disk_says_so_and_ends(tmp_path):
+def test_a_development_server_reports_a_full_disk_and_ends(tmp_path):
     database = {"DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3"}
     assert python("manage.py", "migrate", "--verbosity=0", **database).returncode == 0
-    # No file may grow any more, which is what SQLite sees of a full disk.
+    # No file may grow any more, as on a full disk.
     start = (
         "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0));"
         "sys.argv = ['manage.py', 'start', '127.0.0.1:0'];"

@@ -1,4 +1,4 @@
-"""A database that is away, or that answers with an error, is no error of the client's."""
+"""Responses while the database is down or refuses statements."""
 
 import socket
 import tempfile
@@ -32,12 +32,12 @@ def failing(db):
     del connection.execute_wrappers[wrappers:]
 
 
-away = pytest.mark.parametrize(
+down = pytest.mark.parametrize(
     "error", [OperationalError("server closed the connection"), InterfaceError("is closed")]
 )
 
 
-@away
+@down
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -60,7 +60,7 @@ def test_the_api_answers_503(boss, failing, error, method, path):
     }
 
 
-@away
+@down
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -88,7 +88,7 @@ def test_the_entry_points_need_no_database(anyone, failing):
     assert anyone.get("/api/accounts/").status_code == 401
 
 
-def test_a_value_that_the_database_refuses_is_400(boss, failing):
+def test_a_value_that_the_database_refuses_gets_400(boss, failing):
     failing(DataError("out of range"))
 
     response = boss.get("/api/accounts/")
@@ -113,19 +113,19 @@ def test_a_page_answers_a_refusal_of_the_database_as_the_api_does(
     client.raise_request_exception = False
     failing(error)
 
-    # The login, unlike the pages of the models, turns no errors into messages.
+    # Unlike the pages of the models, the login does not turn errors into messages.
     response = client.post("/admin/login/", {"username": "boss", "password": "x"})
 
     assert (response.status_code, response.content) == (status, text)
 
 
-# A real one, stopped.
+# A real database.
 
 
 @pytest.fixture
 def database():
-    # The path of a socket may have 107 bytes, and pytest's own folders are deep.
-    with tempfile.TemporaryDirectory(prefix="away-") as folder:
+    # The path of a socket has at most 107 bytes, and pytest's own folders are deep.
+    with tempfile.TemporaryDirectory(prefix="database-") as folder:
         Path(folder).chmod(0o755)
         with Database(Path(folder)) as database:
             database.start()
@@ -134,7 +134,7 @@ def database():
 
 
 def seconds(work):
-    """How long `work` takes, and what it returns."""
+    """Return how long `work` takes, and its result."""
     start = time.monotonic()
     answer = work()
     return time.monotonic() - start, answer
@@ -142,7 +142,7 @@ def seconds(work):
 
 @once
 @pytest.mark.server
-def test_a_database_that_is_stopped_keeps_nobody_waiting(tmp_path, database):
+def test_a_stopped_database_keeps_nobody_waiting(tmp_path, database):
     settings = {"DATABASE_URL": database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(40) as threads:
         token = log_in(server)
@@ -150,7 +150,7 @@ def test_a_database_that_is_stopped_keeps_nobody_waiting(tmp_path, database):
         def accounts(_=None):
             return server.request("GET", "/api/accounts/", token=token).status
 
-        # Until each thread has a connection that will turn out to be closed.
+        # Until each thread has a connection.
         assert set(threads.map(accounts, range(40))) == {200}
         database.stop()
 
@@ -160,9 +160,10 @@ def test_a_database_that_is_stopped_keeps_nobody_waiting(tmp_path, database):
         ready, readiness = seconds(lambda: server.request("GET", "/readyz"))
 
         assert (health.status, set(statuses), readiness.status) == (200, {503}, 503)
-        assert max(alive, ready, *waits) < 5
+        # Less than DATABASE_TIMEOUT.
+        assert max(alive, ready, *waits) < 8
 
-        # And it is noticed that it is back, however long it was away.
+        # It is found again, however long it was down.
         database.start()
         database.wait_until_ready()
         time.sleep(base.PAUSE_SECONDS)
@@ -192,7 +193,7 @@ def connects(monkeypatch):
 
 
 @pytest.mark.server
-def test_a_database_that_hangs_is_waited_for_once(connects):
+def test_requests_wait_only_once_for_a_database_that_hangs(connects):
     # It accepts connections and never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as threads:
         host, port = silent.getsockname()

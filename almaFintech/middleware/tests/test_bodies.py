@@ -1,4 +1,4 @@
-"""How large a body may be, and that a larger one is refused before anything reads it."""
+"""Limits of the size of bodies; a larger one is refused before anything reads it."""
 
 import asyncio
 import http.client
@@ -37,13 +37,13 @@ def test_a_large_body_is_413_whatever_it_is(small, anyone, path, content_type):
     assert (response.status_code, response.json()) == (413, TOO_LARGE)
 
 
-def test_a_body_of_just_that_size_is_read(small, anyone):
+def test_a_body_of_the_largest_size_is_read(small, anyone):
     response = anyone.generic("POST", "/api/login/", b"x" * 1000, content_type="application/json")
 
     assert (response.status_code, response.json()["code"]) == (400, "parse_error")
 
 
-def test_a_page_says_it_in_words(small, client):
+def test_a_page_gets_the_message_as_text(small, client):
     response = client.post("/admin/login/", {"username": "x" * 1000})
 
     assert (response.status_code, response.content.decode()) == (413, TOO_LARGE["detail"])
@@ -70,7 +70,7 @@ def test_the_largest_batch_fits(alice, bob, settings):
 
 
 @pytest.mark.parametrize("length", ["", "abc", "-1", "1e9", "\N{SUPERSCRIPT TWO}"])
-def test_a_length_that_is_none_is_an_empty_body(small, anyone, length):
+def test_an_invalid_length_means_an_empty_body(small, anyone, length):
     response = anyone.generic(
         "POST",
         "/api/login/",
@@ -82,7 +82,7 @@ def test_a_length_that_is_none_is_an_empty_body(small, anyone, length):
     assert response.status_code == 400
 
 
-def test_a_body_of_undeclared_length_is_411(anyone):
+def test_a_body_of_undeclared_length_gets_411(anyone):
     chunked = {"Transfer-Encoding": "chunked"}
 
     response = anyone.generic("POST", "/api/login/", b"{}", CONTENT_LENGTH="", headers=chunked)
@@ -120,7 +120,7 @@ def send(address, headers, body):
 
 
 @pytest.mark.server
-def test_a_server_refuses_what_is_declared_before_it_arrives(server):
+def test_a_server_refuses_a_large_body_before_it_arrives(server):
     # Not one byte of the body is sent.
     assert send(server, {"Content-Length": "1000000000"}, b"") == (413, TOO_LARGE)
 

@@ -1,4 +1,4 @@
-"""What browsers are told they may do with the answers of this server."""
+"""Headers that restrict browsers."""
 
 import re
 
@@ -14,7 +14,7 @@ def directives(policy):
     return dict(part.split(" ", 1) for part in policy.split("; "))
 
 
-def test_the_answers_of_the_api_may_do_nothing(alice, anyone):
+def test_the_responses_of_the_api_may_do_nothing_in_a_browser(alice, anyone):
     for response in (
         alice.get("/api/accounts/"),
         anyone.get("/api/accounts/"),
@@ -25,7 +25,7 @@ def test_the_answers_of_the_api_may_do_nothing(alice, anyone):
         assert policy == "default-src 'none'; frame-ancestors 'none'"
 
 
-def test_the_admin_runs_the_scripts_of_this_server_alone(staff, client):
+def test_the_admin_runs_only_the_scripts_of_this_server(staff, client):
     for response in client.get("/admin/login/"), staff.get("/admin/"):
         policy = directives(response["Content-Security-Policy"])
         assert policy["default-src"] == policy["base-uri"] == "'none'"
@@ -72,7 +72,7 @@ def test_no_page_of_the_admin_needs_more(staff, alice, bob):
         assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", html)
 
 
-def test_every_answer_of_production_has_the_headers():
+def test_every_response_of_production_has_the_headers():
     requests = """
 from django.test import Client
 client = Client(headers={"host": "wallet.example"})
@@ -128,7 +128,7 @@ def test_other_origins_are_closed_out(db, anyone):
         assert not [name for name in response.headers if name.startswith("Access-Control")]
 
 
-def test_a_listed_origin_may_call_the_api_alone(db, anyone, settings):
+def test_a_listed_origin_may_call_only_the_api(db, anyone, settings):
     settings.CORS_ALLOWED_ORIGINS = [ORIGIN]
 
     for response in ask(anyone):
@@ -140,7 +140,7 @@ def test_a_listed_origin_may_call_the_api_alone(db, anyone, settings):
         assert "Access-Control-Allow-Origin" not in response.headers
 
 
-def test_a_listed_origin_may_read_why_it_was_refused(db, anyone, settings):
+def test_a_listed_origin_may_read_its_refusals(db, anyone, settings):
     settings.CORS_ALLOWED_ORIGINS = [ORIGIN]
     settings.MAX_BODY_BYTES = 10
 

@@ -1,4 +1,4 @@
-"""What probes and Prometheus get, and who may see the metrics."""
+"""Health checks, and metrics with their access rules."""
 
 import pytest
 from django.db import OperationalError, connection
@@ -64,7 +64,7 @@ def test_not_ready_while_migrations_are_unapplied(migrations_put_back, probe):
     assert response.json()["migrations"] == "unapplied"
 
 
-def test_not_ready_while_the_database_is_away(db, probe, monkeypatch):
+def test_not_ready_while_the_database_is_down(db, probe, monkeypatch):
     def fail(self):
         raise OperationalError("server closed the connection")
 
@@ -107,7 +107,7 @@ def test_probes_are_read_only(probe, path):
     assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
 
 
-def test_the_metrics_are_for_nobody_unless_somebody_is_named(probe):
+def test_nobody_may_read_the_metrics_by_default(probe):
     assert probe("/metrics").status_code == 403
     # An empty token is no token.
     assert probe("/metrics", Authorization="Bearer ").status_code == 403

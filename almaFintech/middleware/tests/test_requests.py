@@ -23,12 +23,12 @@ def told(caplog):
 
 
 @pytest.mark.parametrize("sent", ["7", "trace-1/2:3", "x" * 64])
-def test_the_id_of_the_client_comes_back(anyone, sent):
+def test_the_response_repeats_the_id_of_the_client(anyone, sent):
     assert anyone.get("/api/", headers={"X-Request-ID": sent})["X-Request-ID"] == sent
 
 
 @pytest.mark.parametrize("sent", [None, "", "x" * 65, "a b", "é", "a\tb", "\x7f"])
-def test_any_other_gets_a_new_one(anyone, sent):
+def test_an_invalid_id_is_replaced(anyone, sent):
     headers = {} if sent is None else {"X-Request-ID": sent}
     ids = [anyone.get("/api/", headers=headers)["X-Request-ID"] for _ in range(2)]
 
@@ -41,7 +41,7 @@ def test_refusals_and_redirects_have_an_id_too(anyone, settings):
     assert anyone.get("/api/", headers={"X-Request-ID": "7"})["X-Request-ID"] == "7"
 
 
-def test_every_request_is_one_line(alice, told):
+def test_every_request_is_logged_in_one_line(alice, told):
     path = f"/api/accounts/{alice.account.pk}/transfers/"
     assert alice.get(f"{path}?limit=5").status_code == 200
 
@@ -51,14 +51,14 @@ def test_every_request_is_one_line(alice, told):
     assert line.milliseconds > 0
 
 
-def test_the_line_of_the_admin_names_its_user(boss, client, told):
+def test_the_line_of_a_request_to_the_admin_names_its_user(boss, client, told):
     client.force_login(boss.user)
     client.get("/admin/")
 
     assert [line.user for line in told()] == [boss.user.pk]
 
 
-def test_what_a_path_holds_beside_ids_is_not_told(boss, client, told):
+def test_only_the_ids_of_a_path_are_logged(boss, client, told):
     client.force_login(boss.user)
     client.get("/admin/accounts/account/alice@wallet/change/")
     client.get("/api/accounts/alice@wallet/")
@@ -70,7 +70,7 @@ def test_what_a_path_holds_beside_ids_is_not_told(boss, client, told):
     ]
 
 
-def test_an_unknown_method_makes_no_time_series_of_its_own(alice, told):
+def test_an_unknown_method_adds_no_time_series(alice, told):
     for method in "BREW", "WHEN":
         alice.request(method, "/api/accounts/")
 
@@ -113,7 +113,7 @@ def test_production_logs_a_line_of_json_for_each_event():
 
 
 @pytest.mark.server
-def test_development_logs_lines_for_people():
+def test_development_logs_readable_lines():
     shown = python("-c", SCRIPT, **MINIMAL | {"DEBUG": "true"}).stderr
 
     assert "Hello world" in shown

@@ -1,4 +1,4 @@
-"""What the system checks say of a database or of settings that cannot do what is needed."""
+"""System checks of the database and the settings."""
 
 import pytest
 from django.db import connection
@@ -39,12 +39,12 @@ def test_a_mariadb_that_does_not_keep_every_character_is_not_migrated(other_data
 
 @pytest.mark.server
 @pytest.mark.parametrize(("proxies", "warned"), [("0", True), ("1", False)])
-def test_a_proxy_that_would_be_every_client_is_warned_of(proxies, warned):
+def test_a_proxy_that_would_be_every_client_gets_a_warning(proxies, warned):
     environment = {"TRUST_FORWARDED_PROTO": "true", "TRUSTED_PROXIES": proxies}
 
     result = python("manage.py", "check", "--deploy", **PRODUCTION | environment)
 
-    # It is no reason not to start: there may be one client only, such as a shop's server.
+    # The server starts nevertheless: there may be only one client, such as a shop's server.
     assert result.returncode == 0
     assert ("TRUSTED_PROXIES is 0" in result.stderr) is warned
 

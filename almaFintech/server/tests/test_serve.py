@@ -59,8 +59,8 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         style = server.request("GET", "/static/admin/css/base.css")
         assert (style.status, style.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
         assert b"--primary" in style.body
-        # Requests that are too long do not reach the application. The server may hang up while
-        # they are still being sent.
+        # Requests that are too long do not reach the application. The server may close the
+        # connection while they are still being sent.
         for path, headers in (f"/api/?{'x' * 100_000}", {}), ("/api/", {"X_Long": "x" * 100_000}):
             try:
                 long = server.request("GET", path, **headers)
@@ -140,7 +140,7 @@ def test_servers_that_start_together_migrate_once(tmp_path, other_database):
     assert applied.count("Applying accounts.0001_initial... OK") == 1
 
 
-def test_a_stop_finishes_what_has_begun(tmp_path, other_database):
+def test_a_stop_finishes_running_requests(tmp_path, other_database):
     started = Server(tmp_path / "log", DATABASE_URL=other_database.url)
     with started as server, ThreadPoolExecutor() as threads:
         token = log_in(server)
@@ -168,6 +168,8 @@ def test_it_is_ready_while_all_its_threads_are_busy(tmp_path, other_database):
         "DATABASE_URL": other_database.url,
         "SERVE_WORKERS": "1",
         "SERVE_THREADS": "1",
+        # The lock outlasts the test, however slow the machine is.
+        "LOCK_TIMEOUT": "60",
     }
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor() as threads:
         token = log_in(server)
@@ -188,7 +190,7 @@ def test_it_is_ready_while_all_its_threads_are_busy(tmp_path, other_database):
 
 
 def kill_a_worker(server):
-    """Kill the oldest of three workers, and return once another one has taken its place."""
+    """Kill the oldest of three workers, and return once another one has replaced it."""
     ended = children(server.process.pid)[0]
     os.kill(ended, signal.SIGKILL)
 
@@ -214,7 +216,7 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
         body = {"origin": origin, "destination": destination, "balance": 3}
 
         def send(_):
-            # All are of one account, so on a slow machine some may be asked to come back.
+            # All are of one account, so on a slow machine some may have to be repeated.
             for _ in range(50):
                 answer = server.request("POST", "/api/transfers/", body, token)
                 if answer.status != 503:
@@ -222,14 +224,14 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
             return answer.status
 
         assert list(threads.map(send, range(60))) == [201] * 60
-        # Whatever worker answers, it counts for them all, and for those that were killed.
+        # Any worker answers for all of them, and for those that were killed.
         for _ in range(2):
             assert metric(server, 'wallet_transfers_total{currency="USD"}') == 60
             amount = metric(server, 'wallet_transferred_micro_units_total{currency="USD"}')
             assert amount == 180
             kill_a_worker(server)
             assert server.request("GET", "/healthz").status == 200
-        # Those that took their places go on in their files.
+        # Their successors continue their files.
         assert list(threads.map(send, range(30))) == [201] * 30
         assert metric(server, 'wallet_transfers_total{currency="USD"}') == 90
         [folder] = tmp_path.glob("almafintech-metrics-*")
@@ -248,13 +250,13 @@ def test_https_is_believed_from_a_proxy_only_when_so_configured(tmp_path, other_
     with Server(tmp_path / "log", **settings) as server:
         assert server.request("GET", "/api/", **claim).status == 301
         for probe in "/healthz", "/readyz":
-            # Probes come to the address, by HTTP.
+            # Probes use the address and HTTP.
             assert server.request("GET", probe, Host="10.1.2.3:8000").status == 200
     with Server(tmp_path / "log", TRUST_FORWARDED_PROTO="true", **settings) as server:
         assert server.request("GET", "/api/", **claim).status == 200
 
 
-def test_no_word_of_a_request_that_cannot_be_read_is_logged(tmp_path, other_database):
+def test_nothing_of_a_malformed_request_is_logged(tmp_path, other_database):
     with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
         broken = server.request("GET", "/api/?email=eve@example.com", **{"Bad Name": "s3cret"})
         assert broken.status == 400
@@ -265,7 +267,7 @@ def test_no_word_of_a_request_that_cannot_be_read_is_logged(tmp_path, other_data
 
 def test_workers_that_refuse_end_the_server(tmp_path, other_database):
     with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
-        # As somebody would who restores an old dump beside the running server.
+        # As if somebody restored an old dump beside the running server.
         server.manage("migrate", "--verbosity=0")
         made = server.manage(
             *("shell", "--command"),
@@ -306,7 +308,7 @@ def test_workers_end_with_a_master_that_is_killed(tmp_path, other_database):
 def test_a_unix_socket(tmp_path, other_database):
     path = tmp_path / "wallet.socket"
     settings = {"DATABASE_URL": other_database.url, "SERVE_ADDRESS": f"unix:{path}"}
-    # Left behind by one that was killed.
+    # Left behind by a server that was killed.
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
     server = Server(tmp_path / "log", **settings)

@@ -1,4 +1,4 @@
-"""What the environment says, and what a server does when it says nothing."""
+"""The settings, with an environment and without one."""
 
 import os
 import re
@@ -22,7 +22,7 @@ def test_the_example_lists_every_variable_with_its_default():
     assert {name: env(name) for name in listed} == {
         name: default for name, (_, default) in ENVIRONMENT.items()
     }
-    # In the order in which settings.py asks for them.
+    # In the order of settings.py.
     assert list(listed) == list(ENVIRONMENT)
 
 
@@ -39,7 +39,7 @@ def test_the_suite_runs_without_any_of_them():
     recipe = subprocess.run(
         ["make", "--dry-run", "test-sqlite"],
         cwd=BASE_DIR,
-        # Without what a make that runs this test says to those it starts.
+        # Without the variables of a make that runs this test.
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
@@ -80,7 +80,7 @@ def test_a_file_can_stand_in_for_the_environment(tmp_path):
     file = tmp_path / "env"
     file.write_text("ACCESS_TOKEN_MINUTES=7\nREFRESH_TOKEN_DAYS=8\nROTATE_REFRESH_TOKENS=true\n")
 
-    # The environment wins where both speak.
+    # The environment takes precedence over the file.
     assert evaluate(
         "[s.SIMPLE_JWT['ACCESS_TOKEN_LIFETIME'].seconds,"
         " s.SIMPLE_JWT['REFRESH_TOKEN_LIFETIME'].days, s.SIMPLE_JWT['ROTATE_REFRESH_TOKENS']]",
@@ -97,7 +97,7 @@ def test_a_file_can_stand_in_for_the_environment(tmp_path):
         *("TRUSTED_PROXIES=1 ", "TRUSTED_PROXIES", "=1", "TRUSTED-PROXIES=1", "a secret"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_refused_by_its_number(tmp_path, line):
+def test_a_malformed_line_is_refused_by_its_number(tmp_path, line):
     file = tmp_path / "env"
     file.write_text(f"# With = and spaces.\n  # So is this.\n   \n{line}\n")
 
@@ -110,7 +110,7 @@ def test_a_line_that_cannot_be_read_is_refused_by_its_number(tmp_path, line):
     )
 
 
-def test_lines_of_a_file_are_taken_as_they_stand(tmp_path, monkeypatch):
+def test_the_values_of_a_file_are_literal(tmp_path, monkeypatch):
     monkeypatch.setattr(Environment, "ENVIRON", {})
     file = tmp_path / "env"
     file.write_text("A=1\nexport B='two words '\nC=\n#D=4\nE=a = b\n")
@@ -121,7 +121,7 @@ def test_lines_of_a_file_are_taken_as_they_stand(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [None, b"A=\xff\n"])
-def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
+def test_an_unreadable_file_is_refused(tmp_path, content):
     file = tmp_path / "env"
     file.mkdir() if content is None else file.write_bytes(content)
 
@@ -139,9 +139,9 @@ def test_a_mariadb_without_its_driver_says_how_to_get_it(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "METRICS_TOKEN"])
-def test_a_value_is_what_it_says_with_any_first_character(name):
+def test_a_value_that_begins_with_a_dollar_is_literal(name):
     env = Environment(**ENVIRONMENT)
-    # What django-environ would take for the name of another variable.
+    # django-environ would take it for the name of another variable.
     env.ENVIRON = {name: "$DEBUG", "DEBUG": "true"}
 
     assert env(name) == "$DEBUG"
@@ -174,7 +174,7 @@ def test_a_value_is_what_it_says_with_any_first_character(name):
         ),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(name, value, reason):
+def test_an_invalid_value_is_refused_by_the_name_of_its_variable(name, value, reason):
     env = Environment(**ENVIRONMENT)
     env.ENVIRON = {name: value}
 
@@ -183,7 +183,7 @@ def test_a_wrong_value_is_refused_by_name(name, value, reason):
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1:8000", "localhost:1", "[::1]:80", "unix:/run/wallet"])
-def test_an_address_is_taken_as_it_stands(value):
+def test_an_address_is_literal(value):
     env = Environment(**ENVIRONMENT)
     env.ENVIRON = {"SERVE_ADDRESS": value}
 
@@ -201,7 +201,7 @@ def test_an_address_is_taken_as_it_stands(value):
         "postgres://wallet:se/cret@host/name",
     ],
 )
-def test_a_database_that_is_no_url_is_refused(url):
+def test_a_malformed_database_url_is_refused(url):
     env = Environment(**ENVIRONMENT)
     env.ENVIRON = {"DATABASE_URL": url}
 

@@ -20,8 +20,11 @@ from conftest import once
 
 pytestmark = [once, pytest.mark.server]
 
-# More bytes than the buffers of both ends of a connection hold.
+# So many that they exceed the buffers of both ends of a connection.
 ENTRIES = 8_000
+
+# Less than the deadlines of slow clients, and enough for a busy machine.
+PROMPT_SECONDS = 8
 
 
 def connect(server: Server, request: bytes, *, buffer: int = 0) -> socket.socket:
@@ -64,7 +67,7 @@ def is_closed(client: socket.socket) -> bool:
 
 
 def fill(database: OtherDatabase, account: int) -> None:
-    """Repeat the only entry of an account, past the ledger, which would take long."""
+    """Copy the only entry of an account many times; the ledger would take long."""
     columns = [
         str(name)
         for [name] in database.execute(
@@ -72,7 +75,7 @@ def fill(database: OtherDatabase, account: int) -> None:
             "WHERE table_name = 'accounts_entry' AND column_name <> 'id'"
         )
     ]
-    # As many bytes as an entry can have.
+    # The largest possible entry.
     others = {"seq": "1 + n", "reason": "repeat('\U0001f404', 140)"}
     chosen = [others.get(name, name) for name in columns]
     # Names of the catalogue and numbers of the test.
@@ -106,10 +109,10 @@ def test_slow_clients_hold_nobody_up(tmp_path, other_database):
             for _ in range(32)
         ]
         for probe in "/healthz", "/readyz", "/metrics":
-            assert seconds(server, probe) < 5
-        assert seconds(server, "/api/me/", token) < 5
+            assert seconds(server, probe) < PROMPT_SECONDS
+        assert seconds(server, "/api/me/", token) < PROMPT_SECONDS
 
-        # A statement as long as this is more than what the memory of a worker may grow by.
+        # All these statements together are more than the memory of a worker may grow by.
         whole = server.request("GET", path, token=token)
         assert whole.body.count(b"\n") == ENTRIES + 3
         assert int(whole.headers["Content-Length"]) == len(whole.body) > 4_000_000
@@ -117,16 +120,16 @@ def test_slow_clients_hold_nobody_up(tmp_path, other_database):
         request = head("GET", path, Authorization=authorization)
         for _ in range(24):
             unread = stack.enter_context(connect(server, request, buffer=4096))
-            # From here on it is sent.
+            # From now on it is being sent.
             assert unread.recv(12) == b"HTTP/1.1 200"
-        assert seconds(server, "/healthz") < 5
-        assert seconds(server, "/api/me/", token) < 5
+        assert seconds(server, "/healthz") < PROMPT_SECONDS
+        assert seconds(server, "/api/me/", token) < PROMPT_SECONDS
         # The connection of this test alone is active: those of the threads are idle.
         active = CLIENTS + " AND state <> 'idle'"
         assert other_database.execute(active) == [(1,)]
         assert memory(server) - before < 30_000_000
 
-        # It took longer than their deadlines: what came is read now.
+        # Their deadlines have passed: their responses are read now.
         for client in late_heads:
             assert is_closed(client)
         timeout = (408, "request_timeout")
@@ -175,13 +178,13 @@ def test_large_bodies_share_a_bounded_memory(tmp_path, other_database):
         large = connect(server, head("POST", "/api/login/", Content_Length=2_000_000) + b"{")
         status, body = answer(stack.enter_context(large))
         assert (status, body["code"]) == (503, "busy")
-        # What everybody sends still gets through.
+        # Small bodies are still accepted.
         small = server.request("POST", "/api/accounts/", {"currency": "USD", "balance": 1}, token)
         assert small.status == 201
 
 
 @pytest.mark.parametrize("name", ["X_Forwarded_For", "X_Request_Id"])
-def test_a_header_with_an_underscore_is_nobodys(name):
+def test_a_header_with_an_underscore_is_ignored(name):
     environ = gateway.environ_of(scope([("x-forwarded-for", "10.0.0.1"), (name.lower(), "9")]))
 
     assert environ["HTTP_X_FORWARDED_FOR"] == "10.0.0.1"
@@ -208,13 +211,13 @@ def test_the_environment_of_a_request():
 
     assert (environ["SERVER_NAME"], environ["REMOTE_ADDR"]) == ("::1", "2001:db8::1")
     assert environ["PATH_INFO"].encode("latin-1").decode() == "/ä"
-    # Whoever declares both is refused, and neither is believed.
+    # A request that declares both is refused, and neither is believed.
     assert gateway.body_length(environ) == 0
     assert "CONTENT_LENGTH" not in environ
 
 
 def test_requests_at_once_are_all_answered(tmp_path, other_database):
-    """Those for whom there is no thread wait for one."""
+    """Requests without a free thread wait for one."""
     settings = {"DATABASE_URL": other_database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(64) as threads:
         token = log_in(server)

@@ -20,7 +20,7 @@ def development(settings):
 
 @pytest.fixture
 def served(monkeypatch):
-    """What would be served, instead of serving it."""
+    """The ports that the server would listen on; nothing listens."""
     calls = []
     monkeypatch.setattr(Runserver, "run", lambda self, **options: calls.append(self.port))
     return calls
@@ -33,7 +33,7 @@ def start(address="127.0.0.1:8123") -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_new_database_is_migrated_and_the_way_in_is_told(served):
+def test_a_new_database_is_migrated_and_the_addresses_are_printed(served):
     assert start() == (
         "API    http://127.0.0.1:8123/api/\n"
         "Docs   http://127.0.0.1:8123/api/docs/\n"
@@ -45,7 +45,7 @@ def test_a_new_database_is_migrated_and_the_way_in_is_told(served):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_with_users_gets_no_other(served, boss):
+def test_a_database_with_users_gets_no_development_user(served, boss):
     assert start().endswith("Login  POST http://127.0.0.1:8123/api/login/\n")
     assert User.objects.get() == boss.user
 
@@ -57,11 +57,11 @@ def test_the_child_of_the_autoreloader_only_serves(served, monkeypatch):
     assert served == ["8123"]
 
 
-# No database: what is refused, is refused before it is asked.
+# Without a database: these are refused before it is asked.
 
 
 @pytest.mark.parametrize("address", ["99999", "127.0.0.1:65536"])
-def test_a_port_that_is_none_is_refused(served, address):
+def test_an_invalid_port_is_refused(served, address):
     with pytest.raises(CommandError, match="must be 65535 or less, and not"):
         start(address)
     assert served == []
@@ -81,7 +81,7 @@ def test_a_port_in_use_is_refused_with_another_one(served):
 
 @pytest.mark.parametrize("port", [None, ""])
 def test_make_run_without_a_port_takes_8000(port):
-    """An empty `PORT` is none, as in `.env`."""
+    """An empty `PORT` means no port, as in `.env`."""
     environment = {"PATH": os.environ["PATH"]} | ({} if port is None else {"PORT": port})
 
     made = subprocess.run(

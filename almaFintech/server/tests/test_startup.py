@@ -1,4 +1,4 @@
-"""No production server starts with a known or absent secret, with DEBUG or with admin/admin."""
+"""No production server starts with a known or missing secret, with DEBUG or with admin/admin."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ PUBLISHED = [
     "only-for-the-crash-test-6ba7b810-9dad-11d1-80b4-00c04fd430c8",
 ]
 KNOWN_SECRET = "django-insecure-6ba7b810-9dad-11d1-80b4-00c04fd430c8-known"
-AWAY = "postgres://wallet@127.0.0.1:1/wallet"
+DOWN = "postgres://wallet@127.0.0.1:1/wallet"
 
 entry_points = pytest.mark.parametrize("entry_point", ["wsgi", "asgi"])
 
@@ -29,7 +29,7 @@ def start(entry_point="wsgi", then="print('started')", **environment):
 
 
 def assert_refused(result, reason):
-    # The status by which a worker says that starting it again is of no use.
+    # The exit status that tells the master not to start this worker again.
     assert (result.returncode, result.stdout) == (3, "")
     # One line, and no traceback.
     assert result.stderr.startswith("almaFintech does not start: ")
@@ -82,9 +82,9 @@ def test_an_unsafe_setting_is_refused(environment, reason):
 
 
 def test_the_repository_holds_no_key():
-    """A key that is written down for the tests would sooner or later sign somebody's tokens."""
+    """A key written down for the tests would sooner or later sign somebody's tokens."""
     files = subprocess.run(
-        # Whoever owns the checkout.
+        # Regardless of the owner of the checkout.
         ["git", "-c", "safe.directory=*", "ls-files", "-z"],
         cwd=BASE_DIR,
         capture_output=True,
@@ -121,7 +121,7 @@ def test_the_development_user_is_refused_until_it_has_another_password(tmp_path)
     assert start(**database).stdout == "started\n"
 
 
-def test_a_server_whose_database_is_away_starts_and_answers_503():
+def test_a_server_starts_and_answers_503_while_its_database_is_down():
     requests = """
 from django.test import Client
 client = Client(raise_request_exception=False, headers={"host": "wallet.example"})
@@ -129,9 +129,9 @@ login = {"username": "alice", "password": "a quiet river"}
 for answer in client.post("/api/login/", login), client.post("/admin/login/", login):
     print(answer.status_code, answer.headers.get("Retry-After"))
 """
-    away = {"DATABASE_URL": AWAY, "DATABASE_TIMEOUT": "1", "SECURE_SSL_REDIRECT": "false"}
+    settings = {"DATABASE_URL": DOWN, "DATABASE_TIMEOUT": "1", "SECURE_SSL_REDIRECT": "false"}
 
-    result = start(then=requests, **away)
+    result = start(then=requests, **settings)
 
     assert (result.returncode, result.stdout) == (0, "503 5\n503 5\n")
 
@@ -150,7 +150,7 @@ def test_a_start_leaves_the_workers_no_connection_to_share(other_database):
 def test_connections_live_as_long_as_threads_do(entry_point, seconds):
     code = "from django.db import connection; print(connection.settings_dict['CONN_MAX_AGE'])"
 
-    result = start(entry_point, code, DATABASE_URL=AWAY, DATABASE_TIMEOUT="1")
+    result = start(entry_point, code, DATABASE_URL=DOWN, DATABASE_TIMEOUT="1")
 
     assert result.stdout == f"{seconds}\n"
 
