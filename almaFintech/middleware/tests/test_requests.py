@@ -11,7 +11,7 @@ from almaFintech.tests.servers import PRODUCTION, python
 
 
 @pytest.fixture
-def told(caplog):
+def logged(caplog):
     caplog.set_level(logging.INFO)
 
     def requests():
@@ -41,40 +41,40 @@ def test_refusals_and_redirects_have_an_id_too(anyone, settings):
     assert anyone.get("/api/", headers={"X-Request-ID": "7"})["X-Request-ID"] == "7"
 
 
-def test_every_request_is_logged_in_one_line(alice, told):
+def test_every_request_is_logged_in_one_line(alice, logged):
     path = f"/api/accounts/{alice.account.pk}/transfers/"
     assert alice.get(f"{path}?limit=5").status_code == 200
 
-    [line] = told()
+    [line] = logged()
     assert (line.method, line.view, line.status) == ("GET", "account-transfers", 200)
     assert (line.ids, line.user) == ({"id": str(alice.account.pk)}, alice.user.pk)
     assert line.milliseconds > 0
 
 
-def test_the_line_of_a_request_to_the_admin_names_its_user(boss, client, told):
+def test_the_line_of_a_request_to_the_admin_names_its_user(boss, client, logged):
     client.force_login(boss.user)
     client.get("/admin/")
 
-    assert [line.user for line in told()] == [boss.user.pk]
+    assert [line.user for line in logged()] == [boss.user.pk]
 
 
-def test_only_the_ids_of_a_path_are_logged(boss, client, told):
+def test_only_the_ids_of_a_path_are_logged(boss, client, logged):
     client.force_login(boss.user)
     client.get("/admin/accounts/account/alice@wallet/change/")
     client.get("/api/accounts/alice@wallet/")
 
-    views = [(line.view, line.ids) for line in told()]
+    views = [(line.view, line.ids) for line in logged()]
     assert views == [
         ("admin:accounts_account_change", {}),
         ("almaFintech.api.views.no_such_path", {}),
     ]
 
 
-def test_an_unknown_method_adds_no_time_series(alice, told):
+def test_an_unknown_method_adds_no_time_series(alice, logged):
     for method in "BREW", "WHEN":
         alice.request(method, "/api/accounts/")
 
-    assert [line.method for line in told()] == ["other", "other"]
+    assert [line.method for line in logged()] == ["other", "other"]
     labels = {"view": "account-list", "method": "other", "status": "403"}
     count = REGISTRY.get_sample_value("wallet_http_request_seconds_count", labels)
     assert count is not None
