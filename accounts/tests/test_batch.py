@@ -123,6 +123,7 @@ def test_a_batch_is_only_posted(alice):
     assert alice.get(PATH).status_code == 405
 
 
+@pytest.mark.server
 def test_a_thousand_take_as_many_statements_as_one(boss):
     accounts = Account.objects.bulk_create(
         [Account(currency="USD", balance=5) for _ in range(1001)]

@@ -249,6 +249,7 @@ class WalletMachine(RuleBasedStateMachine):
             self.prove()
 
 
+@pytest.mark.server
 @pytest.mark.django_db
 def test_the_server_agrees_with_a_wallet_in_plain_python():
     run_state_machine_as_test(

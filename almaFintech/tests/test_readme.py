@@ -21,6 +21,7 @@ def sessions() -> list[tuple[str, str]]:
     return re.findall(r"^\$ (.*)\n((?:(?!\$ ).+\n)*)", blocks, re.MULTILINE)
 
 
+@pytest.mark.server
 @pytest.mark.django_db(transaction=True, reset_sequences=True)
 def test_the_requests_get_the_responses_shown(live_server, settings, tmp_path):
     settings.DEBUG = True

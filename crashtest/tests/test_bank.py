@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import pytest
+
 from almaFintech.settings import BASE_DIR
 from conftest import once
 
 # It starts its own PostgreSQL, so one run suffices for all databases.
-pytestmark = once
+pytestmark = [once, pytest.mark.server]
 
 
 def test_nothing_is_lost_and_nothing_doubled_however_often_all_is_killed():

@@ -8,7 +8,7 @@ import pytest
 from conftest import once
 from crashtest.servers import LOCKS, Database
 
-pytestmark = once
+pytestmark = [once, pytest.mark.server]
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -16,7 +16,7 @@ from accounts.models import Transfer
 from almaFintech.tests.servers import python
 from conftest import PASSWORD, once
 
-pytestmark = once
+pytestmark = [once, pytest.mark.server]
 
 TYPESCRIPT = Path(__file__).with_name("typescript")
 PYTHON = Path(__file__).with_name("python_client.py")

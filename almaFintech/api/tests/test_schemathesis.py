@@ -29,6 +29,7 @@ from almaFintech.refusals import Refusal
 from conftest import Person
 
 pytestmark = [
+    pytest.mark.server,
     pytest.mark.django_db,
     pytest.mark.skipif(
         connection.vendor != "postgresql", reason="One database is enough, and this is the one."

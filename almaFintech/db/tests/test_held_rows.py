@@ -31,6 +31,7 @@ CLIENTS = 12
 
 
 @once
+@pytest.mark.server
 def test_one_held_account_stops_nobody_else(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(16) as threads:
@@ -85,6 +86,7 @@ def test_one_held_account_stops_nobody_else(tmp_path, other_database):
 
 
 @once
+@pytest.mark.server
 def test_a_key_whose_request_waits_is_in_flight(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "LOCK_TIMEOUT": "30"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(1) as threads:
@@ -105,6 +107,7 @@ def test_a_key_whose_request_waits_is_in_flight(tmp_path, other_database):
 
 
 @once
+@pytest.mark.server
 def test_a_frozen_worker_lets_go_of_its_rows(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "LOCK_TIMEOUT": "30"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(1) as threads:

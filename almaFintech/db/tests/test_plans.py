@@ -18,6 +18,7 @@ from django.test import Client
 from conftest import Person
 
 pytestmark = [
+    pytest.mark.server,
     pytest.mark.skipif(connection.vendor != "postgresql", reason="The plans are PostgreSQL's"),
     pytest.mark.django_db,
 ]
