@@ -1,15 +1,17 @@
 """The cast of the tests: alice owns an account, bob is a stranger, boss is staff."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partialmethod
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import caches
 from django.db import connection
-from django.test import Client, TransactionTestCase
-from rest_framework.response import Response
+from django.db.backends.base.operations import BaseDatabaseOperations
+from django.test import Client
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
@@ -21,37 +23,37 @@ from audit import append_only as records
 PASSWORD = "a long and quiet river"
 
 
-@dataclass
+@dataclass(repr=False)
 class Person:
-    """A user at the other end of HTTP, with an account when `open_account` was called."""
+    """A user at the other end of HTTP; `account` is the first that `open_account` opened."""
 
     user: User
-    account: Account | None = None
+    account: Account = field(init=False)
 
     @classmethod
-    def join(cls, name: str, **flags: bool) -> "Person":
+    def join(cls, name: str, **flags: Any) -> "Person":
         return cls(User.objects.create_user(name, password=PASSWORD, **flags))
 
     def open_account(self, balance: int, currency: str = "USD") -> Account:
         account = Account.objects.create(currency=currency, balance=balance)
         self.user.profile.accounts.add(account)
-        self.account = self.account or account
+        if not hasattr(self, "account"):
+            self.account = account
         return account
 
     @property
     def balance(self) -> int:
         return Account.objects.get(pk=self.account.pk).balance
 
-    def request(self, method: str, path: str, body: object = None, **headers: str) -> Response:
+    # Any: a response of the test client, which has `json()`.
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         client = APIClient(raise_request_exception=False)
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(self.user)}")
-        return client.generic(
-            method,
-            path,
-            body if isinstance(body, (str, bytes)) else "" if body is None else json.dumps(body),
-            content_type="application/json",
-            headers=headers,
-        )
+        if body is None:
+            body = ""
+        elif not isinstance(body, (str, bytes)):
+            body = json.dumps(body)
+        return client.generic(method, path, body, content_type="application/json", headers=headers)
 
     get = partialmethod(request, "GET")
     post = partialmethod(request, "POST")
@@ -59,89 +61,90 @@ class Person:
     patch = partialmethod(request, "PATCH")
     delete = partialmethod(request, "DELETE")
 
-    def send(self, destination: Account, amount: object) -> Response:
+    def send(self, destination: Account, amount: object) -> Any:
         body = {"origin": self.account.pk, "destination": destination.pk, "balance": amount}
         return self.post("/api/transfers/", body)
 
-    def cancel(self, transfer: int) -> Response:
+    def cancel(self, transfer: int) -> Any:
         return self.delete(f"/api/transfers/{transfer}/")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def emptying_the_tables_passes_the_triggers():
-    """Between tests with real transactions all tables are emptied, that of the entries too."""
-    flush = TransactionTestCase._fixture_teardown
+def flush_past_the_triggers() -> Iterator[None]:
+    """Let tests with real transactions empty all tables afterwards, those of the entries too."""
+    operations = type(connection.ops)
+    flush = operations.execute_sql_flush
 
-    def flush_past_the_triggers(self):
+    def flush_without_triggers(self: BaseDatabaseOperations, statements: list[str]) -> None:
         with connection.schema_editor() as editor:
             entries.remove(None, editor)
             records.remove(None, editor)
-        flush(self)
+        flush(self, statements)
         with connection.schema_editor() as editor:
             entries.install(None, editor)
             records.install(None, editor)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", flush_past_the_triggers)
+        patch.setattr(operations, "execute_sql_flush", flush_without_triggers)
         yield
 
 
 @pytest.fixture(autouse=True)
-def quick_passwords(settings):
-    """Argon2 is slow on purpose; the test that asks for it names it."""
+def quick_passwords(settings: Any) -> None:
+    """Use a fast hash: Argon2 is slow on purpose, and its test names it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)
-def quick_starts(settings):
-    """Each client of a test loads the middleware anew; WhiteNoise then reads no files ahead."""
+def quick_starts(settings: Any) -> None:
+    """Let WhiteNoise read no files ahead: each client of a test loads the middleware anew."""
     settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture(autouse=True)
-def no_failed_logins():
-    """The tests share one process and one address; the failures of one are not the next one's."""
+def no_failed_logins() -> None:
+    """Forget the failed logins of other tests, which share the process and the address."""
     caches["counters"].clear()
 
 
 @pytest.fixture
-def alice(db) -> Person:
+def alice(db: None) -> Person:
     person = Person.join("alice")
     person.open_account(1_000_000)
     return person
 
 
 @pytest.fixture
-def bob(db) -> Person:
+def bob(db: None) -> Person:
     person = Person.join("bob")
     person.open_account(0)
     return person
 
 
 @pytest.fixture
-def boss(db) -> Person:
+def boss(db: None) -> Person:
     return Person.join("boss", is_staff=True)
 
 
 @pytest.fixture
-def verified(transactional_db):
-    """Whatever a test does, the ledger explains it afterwards."""
+def verified(transactional_db: None) -> Iterator[None]:
+    """Check after the test that the ledger explains everything it did."""
     yield
     assert list(Verification().run()) == []
 
 
 @pytest.fixture
-def nothing_is_run_again(caplog):
-    """Whatever a test does, the database has found no deadlock that `retried` would hide."""
+def nothing_is_run_again(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Check after the test that there was no deadlock, which `retried` would hide."""
     logger = "almaFintech.db.transactions"
     caplog.set_level("INFO", logger)
     yield
-    logged = [it.getMessage() for it in caplog.get_records("call") if it.name == logger]
-    assert logged == []
+    records = caplog.get_records("call")
+    assert [record.getMessage() for record in records if record.name == logger] == []
 
 
 @pytest.fixture
-def staff(boss) -> Client:
+def staff(boss: Person) -> Client:
     """The browser of boss, who has logged in to the admin."""
     client = Client()
     client.force_login(boss.user)

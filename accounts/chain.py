@@ -1,19 +1,19 @@
-"""The content of an entry as `almaFintech.db.chains` signs it.
+"""The content of an entry, as `almaFintech.db.chains` signs it.
 
 It is the entry's fields as a JSON array (RFC 8259) without white space in ASCII, in this order:
 
     account, seq, kind, transfer, counterparty, currency, amount, balance_after, date, by, reason
 
-The closing with which an account goes away is followed by `FOR_GOOD`; that of a currency is not.
-Numbers are JSON numbers, what is absent is null, and the date is ISO 8601 in UTC with six digits
-of a second, such as "2026-01-31T12:00:00.000000+00:00".
+The entry that closes an account is followed by `FOR_GOOD`; one that closes a currency is not.
+Numbers are JSON numbers, absent values are null, and the date is ISO 8601 in UTC with microseconds,
+such as "2026-01-31T12:00:00.000000+00:00".
 """
 
 import json
 from datetime import UTC, datetime
 
-# Nothing holds the seal of an account that is gone. Without this, its entries could be cut off
-# after the closing of an earlier currency, and would still end in a closing.
+# Nothing holds the seal of a deleted account. Without this, its entries could be cut off after the
+# closing of an earlier currency, and would still end in a closing.
 FOR_GOOD = b" for good"
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -32,7 +32,7 @@ def content_of(
     by: int | None,
     reason: str,
 ) -> bytes:
-    """Return what the digest of an entry vouches for."""
+    """Return the content that the digest of an entry signs."""
     return _encode(
         [
             account,

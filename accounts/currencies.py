@@ -37,7 +37,7 @@ def currency_choices() -> list[tuple[str, str]]:
 
 
 def in_units(micro_units: int, currency: str) -> str:
-    """Return an amount as people write it: 1_250_000 micro units of USD are "1.25 USD"."""
+    """Return an amount for people: 1_250_000 micro units of USD are "1.25 USD"."""
     units, rest = divmod(abs(micro_units), 1_000_000)
     decimals = f"{rest:06}".rstrip("0").ljust(2, "0")
     sign = "-" if micro_units < 0 else ""

@@ -1,7 +1,7 @@
 """Accounts and the transfers between them.
 
 The balance of an account and every field of a transfer change through `accounts.ledger` alone.
-What Django offers beside `save()` and `delete()` is either routed there or refused here.
+Django's other ways to write rows are routed there too, or refused.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ MOST_BRANCHED_ACCOUNTS = 8
 
 
 def number_of(model: type[models.Model]) -> "models.ForeignKey[Any, Any]":
-    """A reference that keeps its number when the row it points to is deleted."""
+    """Return a foreign key that keeps its number when the row it refers to is deleted."""
     return models.ForeignKey(
         model,
         on_delete=models.DO_NOTHING,
@@ -54,7 +54,7 @@ class AccountQuerySet(Guard, BranchedQuerySet["Account"]):
     refusal = "update() and bulk_update() skip the ledger: save() each account."
 
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
-        """Accounts that `user` may see: all for staff, else those in the user's profile."""
+        """Return the accounts that `user` may see: staff all, others those in their profile."""
         if getattr(user, "is_staff", False):
             return self
         return self.filter(profile__user=user.pk)
@@ -62,7 +62,7 @@ class AccountQuerySet(Guard, BranchedQuerySet["Account"]):
     def branches(self, ordering: Sequence[str]) -> Sequence[Self]:
         if ordering[0].lstrip("-") != "balance":
             return super().branches(ordering)
-        # The index has the balances in order within each currency.
+        # The index has the balances of each currency in order.
         return [self.filter(currency=code) for code in currencies_in_use(Account.objects.all())]
 
     def biggest(self) -> Self:
@@ -110,9 +110,9 @@ class Account(models.Model):
         help_text="Micro units: 1 000 000 is one unit of the currency.",
     )
 
-    # The end of the account's chain of entries. It is kept here, and not looked up, because
-    # the row is locked anyway and a look-up beside a lock could read what the lock waited for.
-    # The seal is that of `almaFintech.db.chains`, and stands nowhere else.
+    # The end of the account's chain of entries. It is stored here and not looked up, because the
+    # row is locked anyway, and a look-up beside a lock could read data from before the lock.
+    # The seal, see `almaFintech.db.chains`, is stored nowhere else.
     last_seq = models.BigIntegerField(default=0, editable=False)
     last_date = models.DateTimeField(null=True, editable=False)
     seal = models.BinaryField(max_length=32, default=GENESIS)
@@ -130,8 +130,8 @@ class Account(models.Model):
             models.CheckConstraint(condition=Q(balance__gte=0), name="account_balance_not_negative")
         ]
 
-    # The balance this object was read with, against which save() tells whether it was edited
-    # and whether a transfer has landed since. None while the balance was not read.
+    # The balance this object was read with: save() compares it to notice an edit, and a transfer
+    # that was booked since. None while the balance was not read.
     balance_as_read: int | None = None
 
     def __str__(self) -> str:
@@ -141,8 +141,8 @@ class Account(models.Model):
         """Open a new account, or edit this one through `ledger.edit_account`.
 
         `by` and `reason` go to the entries. Raises `rules.BalanceChanged` when the balance was
-        edited here and changed by somebody else since it was read, and `rules.CurrencyFixed`
-        when transfers hold the currency.
+        edited here and has changed since it was read, and `rules.CurrencyFixed` when the account
+        has transfers in the old currency.
         """
         if self._state.adding:
             ledger.open_accounts([self], by=by, reason=reason)
@@ -235,10 +235,10 @@ class Transfer(models.Model):
         destination: account that received; null once that account is deleted.
         currency: ISO 4217 code of both accounts.
         balance: micro units moved, at least 1.
-        cancelled: whether the amount was given back.
-        reference: the sender's own words.
-        created_by, cancelled_by: users who did it; the number stays when the user is deleted.
-        cancelled_at: when it was given back.
+        cancelled: whether the transfer was cancelled, and the amount went back.
+        reference: text by the sender.
+        created_by, cancelled_by: the users; the number stays when a user is deleted.
+        cancelled_at: when it was cancelled.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -275,8 +275,8 @@ class Transfer(models.Model):
     class Meta:
         ordering = ("-id",)
         base_manager_name = "cascades"
-        # The lists are by date, so each index that ends in it gives rows in the order of the list
-        # and any period of them. Every index is written with every transfer: add none lightly.
+        # Lists are ordered by date, so each index that ends in it gives the rows of a list, and of
+        # any period, in order. Every transfer writes every index: do not add one lightly.
         indexes = [
             models.Index(fields=["date", "id"], name="transfer_date_id"),
             models.Index(fields=["origin", "date", "id"], name="transfer_origin_date_id"),
@@ -322,7 +322,7 @@ class Transfer(models.Model):
     def delete(
         self, *args: Any, by: User | None = None, **options: Any
     ) -> tuple[int, dict[str, int]]:
-        """Give the amount back and keep the row, with `cancelled` set.
+        """Cancel the transfer: the amount goes back, and the row stays with `cancelled` set.
 
         Raises a refusal of `accounts.rules`, and then nothing has moved.
         """
@@ -332,20 +332,20 @@ class Transfer(models.Model):
 
 class EntryQuerySet(KeptQuerySet["Entry"]):
     def of(self, account: int) -> Self:
-        """The entries of an account, oldest first."""
+        """Return the entries of an account, oldest first."""
         return self.filter(account=account).order_by("seq")
 
     def latest_state(self) -> "Entry | None":
-        """The last of these entries of one account, by one look-up in the index."""
+        """Return the last of these entries of one account, by one look-up in the index."""
         return self.order_by("-date", "-seq").first()
 
     def lines(self) -> "models.QuerySet[Entry, dict[str, Any]]":
-        """These entries as the lines of a statement, dictionaries of `STATEMENT_COLUMNS`."""
+        """Return these entries as lines of a statement, dictionaries of `STATEMENT_COLUMNS`."""
         return self.annotate(reference=F("reason")).values(*STATEMENT_COLUMNS)
 
 
 class Entry(Kept):
-    """One change of one balance, written once and kept for good.
+    """One change of one balance, written once and never changed.
 
     Attributes:
         account: account whose balance changed; the number stays when the account is deleted.
@@ -357,15 +357,14 @@ class Entry(Kept):
         amount: signed change in micro units.
         balance_after: balance of the account after it, in micro units.
         date: when it was written; never before an earlier entry of the account.
-        by: user who did it; null where no user is known.
-        reason: why, in the words of whoever did it: the reference of a transfer, or what staff
-            says of an edit.
+        by: the user; null where none is known.
+        reason: the reference of a transfer, or the reason that staff gave for an edit.
         digest: link of the account's chain, see `accounts.chain`.
     """
 
     Kind = Kind
 
-    refusal = "Entries are kept for good, and written by the ledger: save() accounts and transfers."
+    refusal = "Entries never change, and the ledger writes them: save() accounts and transfers."
 
     id = models.BigAutoField(primary_key=True)
     account = models.ForeignKey(
@@ -408,7 +407,7 @@ class Entry(Kept):
         return f"{self.account_id}/{self.seq}: {in_units(self.amount, self.currency)}"
 
     def content(self) -> bytes:
-        """What the digest of this entry vouches for."""
+        """Return the content that the digest of this entry signs."""
         return content_of(
             self.account_id,
             self.seq,
@@ -425,13 +424,13 @@ class Entry(Kept):
 
 
 class Register(Kept):
-    """How many accounts were ever opened, in its one row.
+    """The number of accounts ever opened, in its only row.
 
-    An account that is deleted behind the server's back together with all its entries leaves no
-    gap in any chain. It does leave one here: the number is signed with the ledger's key.
+    An account that somebody deletes from the database together with all its entries leaves no gap
+    in any chain. It leaves one here, since the number is signed with the ledger's key.
 
     Attributes:
-        opened: number of accounts ever opened, those closed since included.
+        opened: number of accounts ever opened, including those closed since.
         seal: signature of `opened`, see `almaFintech.db.chains`.
     """
 
@@ -453,23 +452,22 @@ class Register(Kept):
         return f"{self.opened} accounts opened"
 
     def is_signed(self) -> bool:
-        """Whether the ledger, by its key or an earlier one, has written this number."""
+        """Return whether the ledger, with its key or an earlier one, has written this number."""
         return chains.is_count(bytes(self.seal), self.NAME, self.opened)
 
 
 class IdempotencyKey(models.Model):
-    """A request that succeeded, and its answer, kept for those who send it again.
+    """A request that succeeded, and its response for clients that send it again.
 
     Attributes:
-        user: whose key it is.
-        key: what the client sent as `Idempotency-Key`.
+        user: the owner of the key.
+        key: the `Idempotency-Key` that the client sent.
         key_digest: SHA-256 of the key in hexadecimal digits. The unique index is on this one,
-            because some databases take "A" and "a" for the same text.
+            because for some databases "A" and "a" are the same text.
         fingerprint: SHA-256 of the request.
-        status, body: the answer; null and empty only inside the transaction that makes it.
-        headers: those of its headers that are kept, by name; null where an earlier release
-            has written the row.
-        created: when, which decides when it expires.
+        status, body: the response; null and empty only inside the transaction that makes it.
+        headers: the headers that are kept with it, by name; null in rows of an earlier release.
+        created: when the request was made, from which its expiry counts.
     """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")

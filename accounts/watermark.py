@@ -1,8 +1,8 @@
-"""The moment before which no transfer can appear any more.
+"""The moment up to which the list of transfers by date is complete.
 
-A transfer takes its date under the locks of its accounts, and appears with its commit. One that
-is dated earlier may so appear later, behind the cursor of a client that reads the list by date.
-Such a list therefore ends before the first transaction that may still commit.
+A transfer gets its date under the locks of its accounts, and becomes visible with its commit. A
+transfer with an earlier date can therefore become visible later, behind the cursor of a client
+that reads the list by date. Such a list ends before the first transaction that may still commit.
 """
 
 import logging
@@ -14,36 +14,36 @@ from accounts.models import TransferQuerySet
 
 logger = logging.getLogger(__name__)
 
-# The start of this statement, and not a clock that is read at its end: what takes its locks while
-# the sessions are looked through takes its date after that start. VACUUM and the like write no
+# The start of this statement, and not a clock that is read at its end: a transfer that gets its
+# locks while the sessions are read has a date after that start. VACUUM and the like write no
 # transfers.
 POSTGRESQL = """
 SELECT least(statement_timestamp(), min(xact_start)) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_xid IS NOT NULL
 AND backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
-# InnoDB looks through its transactions at most ten times a second, hence the lag.
+# InnoDB reads the list of its transactions at most ten times a second, hence the lag.
 MARIADB = """
 SELECT timestampdiff(MICROSECOND, min(trx_started), now(6)), utc_timestamp(6)
 FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()
 """
 MARIADB_LAG = timedelta(seconds=5)
-# For a user without the right PROCESS, from whom InnoDB hides the transactions.
+# For a database user without the right PROCESS: InnoDB hides the transactions from it.
 BLIND_LAG = timedelta(seconds=60)
 ACCESS_DENIED = 1227
 
 
 def settled(transfers: TransferQuerySet) -> TransferQuerySet:
-    """Those of `transfers` before which no other one can appear any more."""
+    """Return the transfers before which no other transfer can still appear."""
     mark = watermark()
     return transfers if mark is None else transfers.filter(date__lt=mark)
 
 
 def watermark() -> datetime | None:
-    """The moment up to which lists by date are complete; None: they always are.
+    """Return the moment up to which lists by date are complete; None when they always are.
 
-    SQLite has one writer at a time. It takes the lock before it takes a date, so transfers appear
-    in the order of their dates.
+    SQLite has one writer at a time, which takes the lock before it takes a date. Transfers
+    therefore appear in the order of their dates.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:

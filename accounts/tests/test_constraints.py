@@ -6,7 +6,7 @@ from django.db import IntegrityError, connection, transaction
 from accounts.models import Account, Transfer
 
 
-def refused(statement: str, *values: object) -> bool:
+def refused(statement: str, *values: int) -> bool:
     with connection.cursor() as cursor, pytest.raises(IntegrityError), transaction.atomic():
         cursor.execute(statement, values)
     return True

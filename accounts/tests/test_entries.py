@@ -146,6 +146,7 @@ def test_the_time_is_that_of_the_database(alice, bob, monkeypatch):
     dates = list(Entry.objects.filter(transfer=transfer).values_list("date", flat=True))
     assert len(dates) == 4
     for date in (*dates, transfer.date, transfer.cancelled_at):
+        assert date
         assert before <= date < before + timedelta(minutes=1)
 
 

@@ -1,5 +1,7 @@
 """Which rows are locked, in which order, and what was read before a lock is read again."""
 
+from functools import partial
+
 import pytest
 from django.db import OperationalError, connection, transaction
 
@@ -105,15 +107,15 @@ def test_closing_locks_transfers_and_then_accounts_against_references(alice, bob
 
 def test_who_waits_for_the_first_account_does_not_hold_the_second(alice, bob):
     first, second = sorted([alice.account.pk, bob.account.pk])
-    seen = []
+    seen: list[bool] = []
 
-    def look():
+    def look() -> None:
         seen.append(is_free(Account, second))
 
     for there, back in ((alice, bob), (bob, alice)):
         answer = after(
             lambda: Account.objects.select_for_update().get(pk=first),
-            lambda there=there, back=back: there.send(back.account, 5),
+            partial(there.send, back.account, 5),
             while_it_waits=look,
         )
         assert answer.status_code == 201
@@ -124,7 +126,7 @@ def test_who_waits_for_the_first_account_does_not_hold_the_second(alice, bob):
 @pytest.mark.parametrize("work", ["cancel", "close"])
 def test_who_waits_for_a_transfer_does_not_hold_its_accounts(alice, bob, boss, work):
     transfer = alice.send(bob.account, 5).json()["id"]
-    seen = []
+    seen: list[bool] = []
     requests = {
         "cancel": lambda: bob.cancel(transfer),
         "close": lambda: boss.delete(path_of(bob)),

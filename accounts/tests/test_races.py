@@ -1,6 +1,7 @@
 """Requests that meet, on a real database with real threads and connections."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.db.models import Sum
@@ -49,7 +50,7 @@ def test_rings_of_transfers_do_not_deadlock(boss):
 
     def send(origin: Account, destination: Account) -> Callable:
         body = {"origin": origin.pk, "destination": destination.pk, "balance": 10}
-        return lambda: boss.post("/api/transfers/", body)
+        return partial(boss.post, "/api/transfers/", body)
 
     steps = [send(ring[i], ring[(i + 1) % 4]) for i in range(4)]
 
@@ -61,7 +62,7 @@ def test_a_cancellation_meets_spending(alice, bob):
     for _ in range(5):
         transfer = alice.send(bob.account, 300_000).json()["id"]
         cancelled, spent = at_once(
-            lambda transfer=transfer: bob.cancel(transfer),
+            partial(bob.cancel, transfer),
             lambda: bob.send(alice.account, 300_000),
         )
         assert (cancelled, spent) in [(204, 400), (400, 201)]
@@ -76,7 +77,7 @@ def test_an_edit_meets_transfers(alice, bob, boss):
     for _ in range(5):
         before = alice.balance
         edited, sent = at_once(
-            lambda before=before: boss.patch(path, {"balance": before + 50}),
+            partial(boss.patch, path, {"balance": before + 50}),
             lambda: alice.send(bob.account, 10),
         )
         assert sent == 201
@@ -94,8 +95,8 @@ def test_a_change_of_currency_meets_a_transfer(alice, bob, boss):
         account = boss.post("/api/accounts/", {"currency": "USD"}).json()["id"]
         body = {"origin": alice.account.pk, "destination": account, "balance": 1}
         changed, sent = at_once(
-            lambda account=account: boss.patch(f"/api/accounts/{account}/", {"currency": "EUR"}),
-            lambda body=body: alice.post("/api/transfers/", body),
+            partial(boss.patch, f"/api/accounts/{account}/", {"currency": "EUR"}),
+            partial(alice.post, "/api/transfers/", body),
         )
         assert (changed, sent) in [(200, 400), (400, 201)]
         currency, balance = Account.objects.values_list("currency", "balance").get(pk=account)
@@ -112,9 +113,9 @@ def test_a_deletion_meets_transfers_and_cancellations(alice, bob, boss):
         before = alice.balance
 
         deleted, sent, cancelled = at_once(
-            lambda account=account: boss.delete(f"/api/accounts/{account}/"),
-            lambda body=body: alice.post("/api/transfers/", body),
-            lambda earlier=earlier: boss.cancel(earlier),
+            partial(boss.delete, f"/api/accounts/{account}/"),
+            partial(alice.post, "/api/transfers/", body),
+            partial(boss.cancel, earlier),
         )
 
         assert deleted == 204
@@ -136,7 +137,7 @@ def test_everything_at_once_conserves_the_total(alice, bob, boss):
             *[lambda: alice.send(bob.account, 90_000)] * 4,
             *[lambda: bob.send(carol, 70_000)] * 4,
             *[lambda: boss.send(alice.account, 50_000)] * 4,
-            *[lambda pk=pk: boss.cancel(pk) for pk in pending * 2],
+            *[partial(boss.cancel, pk) for pk in pending * 2],
         )
 
     assert set(statuses) <= {201, 204, 400}

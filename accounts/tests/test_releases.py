@@ -55,6 +55,7 @@ def test_the_database_of_a_release_verifies_and_goes_on(migrated, capsys):
     call_command("verify_ledger")
 
     booked = Transfer.objects.filter(cancelled=False, destination__isnull=False).first()
+    assert booked
     payer, payee = booked.destination, booked.origin
     Transfer.objects.create(origin=payer, destination=payee, balance=1)
     booked.delete()

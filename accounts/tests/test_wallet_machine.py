@@ -1,5 +1,7 @@
 """Random sequences of every operation, compared after each step with a wallet in plain Python."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
@@ -34,19 +36,19 @@ class Wallet:
     """
 
     def __init__(self):
-        self.money = {}
-        self.transfers = {}
-        self.adjustments = []
+        self.money: dict[int, list[Any]] = {}
+        self.transfers: dict[int, list[Any]] = {}
+        self.adjustments: list[tuple[int, int, int | None, str]] = []
 
     def move(self, origin, destination, amount):
         """Move if that is allowed, and say whether it was."""
-        ends = [self.money.get(origin), self.money.get(destination)]
-        if amount < 1 or origin == destination or None in ends or ends[0][0] != ends[1][0]:
+        paying, receiving = self.money.get(origin), self.money.get(destination)
+        if amount < 1 or origin == destination or paying is None or receiving is None:
             return False
-        if ends[0][1] < amount or ends[1][1] + amount > MAX:
+        if paying[0] != receiving[0] or paying[1] < amount or receiving[1] + amount > MAX:
             return False
-        ends[0][1] -= amount
-        ends[1][1] += amount
+        paying[1] -= amount
+        receiving[1] += amount
         return True
 
     def move_all(self, items):

@@ -1,18 +1,18 @@
-"""Chains of rows that nobody changes unnoticed without a key that is not in the database.
+"""Chains of rows: without a key that is not in the database, nobody changes them unnoticed.
 
-Each row carries a digest of what it says, and the one row that owns the chain carries a seal:
+Each row carries a digest of its content, and the row that owns the chain carries a seal:
 
     digest = HMAC(key, "link" + the seal before + the content)
     seal   = HMAC(key, "seal" + digest)
 
 HMAC is that of RFC 2104 with SHA-256, and both are 32 bytes. The seal before the first row is 32
-zeros; in the one chain of all records it is the signed count of none. Somebody who can write to
-the database but lacks the key can compute neither. The seal of an earlier row is stored nowhere,
-so such a writer cannot take rows off the end either, unless a copy of the database from that time
-is at hand; `verify_ledger --heads` is for that case.
+zeros; in the chain of all records it is the signed count 0. Somebody who can write to the database
+but lacks the key can compute neither. The seal of an earlier row is stored nowhere, so
+such a writer cannot remove the last rows either, except with a copy of the database from that
+time; `verify_ledger --heads` is for that case.
 
-The key is `LEDGER_KEY`. `LEDGER_KEY_FALLBACKS` holds earlier ones, the latest first, so that what
-they have signed still verifies. A chain only ever moves on to later keys.
+The key is `LEDGER_KEY`. `LEDGER_KEY_FALLBACKS` holds earlier ones, the latest first, so that
+their signatures still verify. A chain only moves on to later keys.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Key:
     """One secret, ready to sign with."""
 
     def __init__(self, secret: str) -> None:
-        # A copy of a keyed state costs less than half of keying a new one.
+        # Copying a keyed state takes less than half the time of making one.
         self._state = hmac.new(secret.encode(), digestmod=hashlib.sha256)
 
     def link(self, seal: bytes, content: bytes) -> bytes:
@@ -40,7 +40,7 @@ class Key:
         return self._sign(b"seal" + digest)
 
     def count(self, name: str, number: int) -> bytes:
-        """Return the seal of a number, such as how many accounts there ever were."""
+        """Return the seal of a number, such as that of the accounts ever opened."""
         return self._sign(f"count {name} {number}".encode())
 
     def _sign(self, message: bytes) -> bytes:
@@ -50,7 +50,7 @@ class Key:
 
 
 def keys() -> tuple[Key, ...]:
-    """The key that signs, and then the earlier ones."""
+    """Return the key that signs, and then the earlier ones."""
     return _keys(settings.LEDGER_KEY, *settings.LEDGER_KEY_FALLBACKS)
 
 
@@ -72,15 +72,15 @@ def is_count(seal: bytes, name: str, number: int) -> bool:
 
 
 class Follower:
-    """Reads a chain from its first row on, through changes of the key.
+    """Reads a chain from its first row on, across changes of the key.
 
-    name: that of a chain which begins with the seal of "no rows yet", see `Key.count`; without
-        one it begins with zeros.
+    name: for a chain that begins with the seal of the count 0, see `Key.count`; without it the
+        chain begins with zeros.
     """
 
     def __init__(self, name: str = "") -> None:
         self._keys = keys()
-        # The keys that may have signed the row last read, each with its seal of that row.
+        # The keys that may have signed the last row read, each with its seal of that row.
         self._seals = [
             (index, key.count(name, 0) if name else GENESIS) for index, key in enumerate(self._keys)
         ]
@@ -88,7 +88,7 @@ class Follower:
     def accepts(self, content: bytes, digest: bytes) -> bool:
         """Read the next row, and return whether its digest follows from the rows before it.
 
-        What comes next is held against the stored digest, so one changed row is one refusal.
+        The next row is compared with the stored digest, so one changed row is refused once.
         """
         index = self._signer(content, digest)
         if index is not None:
@@ -99,11 +99,11 @@ class Follower:
         return False
 
     def would_accept(self, content: bytes, digest: bytes) -> bool:
-        """Return what `accepts` would, and read nothing."""
+        """Return the answer of `accepts` without reading the row."""
         return self._signer(content, digest) is not None
 
     def _signer(self, content: bytes, digest: bytes) -> int | None:
-        """Find the key by which the digest follows: that of the row before, or a later one."""
+        """Find the key that made the digest: that of the row before, or a later one."""
         for signed, seal in self._seals:
             for index in range(signed, -1, -1):
                 if self._keys[index].link(seal, content) == digest:
@@ -111,5 +111,5 @@ class Follower:
         return None
 
     def ends_in(self, seal: bytes) -> bool:
-        """Return whether this is the seal of the row last read."""
+        """Return whether this is the seal of the last row read."""
         return any(known == seal for _, known in self._seals)

@@ -1,4 +1,4 @@
-"""The one clock of the ledger: that of the database, which all servers share."""
+"""The ledger's clock: that of the database, which all servers share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from django.db import connection
 from django.utils import timezone
 
-# The moment at which the statement runs; NOW() would be the one at which the transaction began.
+# The moment at which the statement runs; NOW() is the start of the transaction.
 NOW = {
     "postgresql": "SELECT clock_timestamp()",
     "mysql": "SELECT UTC_TIMESTAMP(6)",
@@ -19,7 +19,7 @@ _past: ContextVar[datetime | None] = ContextVar("past", default=None)
 
 @contextmanager
 def set_to(moment: datetime) -> Iterator[None]:
-    """Let the clock show a moment of the past. For `seed_demo` alone, whose world has one."""
+    """Let the clock show a moment of the past. For `seed_demo` alone."""
     token = _past.set(moment)
     try:
         yield
@@ -30,7 +30,7 @@ def set_to(moment: datetime) -> Iterator[None]:
 def now() -> datetime:
     """Return the database's time, in UTC.
 
-    SQLite runs in this process and has no other clock than this machine's.
+    SQLite runs in this process and uses this machine's clock.
     """
     if past := _past.get():
         return past

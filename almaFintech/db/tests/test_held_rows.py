@@ -1,4 +1,4 @@
-"""Rows that somebody keeps locked stop those who want them, and nobody else."""
+"""Rows that stay locked stop the requests that need them, and no others."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -38,7 +39,7 @@ def test_one_held_account_stops_nobody_else(tmp_path, other_database):
         token = log_in(server)
         held, *free = (open_account(server, token, 100) for _ in range(4))
 
-        def send(origin: int, destination: int, **headers: str) -> tuple[float, object]:
+        def send(origin: int, destination: int, **headers: str) -> tuple[float, Any]:
             start = time.monotonic()
             body = {"origin": origin, "destination": destination, "balance": 1}
             answer = server.request("POST", "/api/transfers/", body, token, **headers)
@@ -49,7 +50,7 @@ def test_one_held_account_stops_nobody_else(tmp_path, other_database):
         )
         over = threading.Event()
 
-        def insist(number: int) -> list[tuple[float, object]]:
+        def insist(number: int) -> list[tuple[float, Any]]:
             answers = []
             while not over.is_set():
                 answers.append(send(held, free[number % 3]))
@@ -99,10 +100,10 @@ def test_a_key_whose_request_waits_is_in_flight(tmp_path, other_database):
         assert settles(lambda: other_database.execute(WAITERS), [(1,)])
         time.sleep(0.5)
 
-        again = server.request("POST", "/api/transfers/", body, token, **key)
+        again: Any = server.request("POST", "/api/transfers/", body, token, **key)
         assert (again.status, again.json()["code"]) == (409, "idempotency_key_in_flight")
         other_database.execute("ROLLBACK")
-        # And it was worth its while to wait.
+        # Its wait was worthwhile.
         assert sent.result().status == 201
 
 
@@ -154,7 +155,7 @@ LOCKED = OperationalError(1205, "Lock wait timeout exceeded")
 
 
 def work(times: int):
-    """Work that is stopped by a lock `times` times, and what it may wait each time."""
+    """Return work that a lock stops `times` times, and the list of its lock timeouts."""
     waits = []
 
     @retried
@@ -215,6 +216,7 @@ def test_commands_wait_as_long_as_they_are_told():
 def test_a_refused_lock_is_busy():
     answer = exception_handler(LOCKED, {})
 
+    assert answer
     assert (answer.status_code, answer.data, answer["Retry-After"]) == (503, BUSY, str(Busy.wait))
 
 
@@ -233,15 +235,15 @@ def test_a_locked_sqlite_is_busy(tmp_path, other_database):
         holder.close()
 
 
-def test_what_a_connection_is_told():
+def test_the_settings_of_a_connection():
     server = {"DATABASE_URL": "postgres://wallet@127.0.0.1:1/wallet"}
     options = "s.DATABASES['default']['OPTIONS']"
     serving = "[setattr(s.connections, 'serves_http', True), s.connections.postgresql(10)][1]"
 
-    command = evaluate(f"{options}['options']", **server)
+    command: Any = evaluate(f"{options}['options']", **server)
     assert "lock_timeout=10s" in command
     assert "idle_in_transaction" not in command
-    http = evaluate(serving, **server)
+    http: Any = evaluate(serving, **server)
     assert "-c lock_timeout=250ms -c idle_in_transaction_session_timeout=10s" in http["options"]
     assert http["tcp_user_timeout"] == 25_000
     assert http["keepalives_idle"] == 10

@@ -38,7 +38,7 @@ class Work:
 
 @pytest.fixture
 def naps(monkeypatch):
-    naps = []
+    naps: list[float] = []
     monkeypatch.setattr("almaFintech.db.transactions.time.sleep", naps.append)
     return naps
 
@@ -116,7 +116,7 @@ def test_two_that_lock_each_other_out_both_finish(names):
     both_hold_one = Barrier(2)
 
     def lock(user, other):
-        runs = []
+        runs: list[None] = []
 
         @retried
         def both():
