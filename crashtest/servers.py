@@ -4,6 +4,7 @@ Both are children of this process. They listen only on a socket in a temporary f
 127.0.0.1. Only they and their own children are ever killed.
 """
 
+import math
 import os
 import random
 import secrets
@@ -28,6 +29,8 @@ with warnings.catch_warnings():
 BASE_DIR = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 LOG_LINES = 20
+# A server exits if the replacement of a worker ends within five seconds; more on a slow machine.
+WORKER_SECONDS = 10
 # Below the ports that the kernel gives to clients: while the server is down, a client could get
 # the server's port for its own end, and would then be connected to itself.
 PORTS = range(20_000, 32_000)
@@ -221,6 +224,7 @@ class WebServer(Service):
         # The clients' tokens stay valid when the server is killed and restarted.
         self.secret_key = secrets.token_urlsafe(64)
         self.ledger_key = secrets.token_urlsafe(64)
+        self.worker_killed = -math.inf
 
     def environment(self) -> dict[str, str]:
         return {
@@ -236,6 +240,13 @@ class WebServer(Service):
             # A killed server cannot remove the files that its workers share.
             "TMPDIR": str(self.log.parent),
         }
+
+    def kill_child(self, rng: random.Random) -> bool:
+        """SIGKILL a worker, unless that would make the server exit."""
+        if time.monotonic() - self.worker_killed < WORKER_SECONDS:
+            return False
+        self.worker_killed = time.monotonic()
+        return super().kill_child(rng)
 
     def command(self) -> list[str]:
         host, port = self.address
