@@ -1,4 +1,4 @@
-"""Who a login is, and what staff may do."""
+"""Authentication by password, and the permissions of staff."""
 
 from typing import Any, cast
 
@@ -16,9 +16,9 @@ LONGEST_NAME = cast("CharField[str, str]", User._meta.get_field("username")).max
 
 
 def has_password(user: User, password: str) -> bool:
-    """Tell whether `user` has this password; a hash of an older kind is then renewed.
+    """Return whether `user` has this password, and renew a hash of an older kind if so.
 
-    Tokens carry a fingerprint of the hash: those that were made with the older one end.
+    Tokens carry a fingerprint of the hash, so a renewed hash ends the tokens of the older one.
     """
     checked = user.password
 
@@ -30,19 +30,19 @@ def has_password(user: User, password: str) -> bool:
     if user.password == checked:
         return True
     row = User.objects.filter(pk=user.pk)
-    # Not in place of another hash: the password may have been changed since it was checked.
+    # Never replace another hash: the password may have been changed since it was checked.
     if row.filter(password=checked).update(password=user.password):
         return True
-    # So it was, or another login has renewed the hash.
+    # The password was changed, or another login has renewed the hash.
     user.password = row.values_list("password", flat=True).first() or ""
     return check_password(password, user.password)
 
 
 class StaffBackend(ModelBackend):
-    """Passwords as in Django, and every permission for whoever has `is_staff`.
+    """Checks passwords as Django does, and grants staff every permission.
 
-    The API and the admin both log in here, so this is where failed logins are limited. Every
-    refusal costs one run of the password hasher: its time does not tell who is a user.
+    The API and the admin both log in here, so failed logins are limited here. Every refusal
+    costs one run of the password hasher, so its duration does not reveal which users exist.
     """
 
     def authenticate(
@@ -55,7 +55,7 @@ class StaffBackend(ModelBackend):
         name = username or ""
         attempt = Attempt(LOGIN, request)
         if len(name) > LONGEST_NAME:
-            # Nobody has it, and the time to normalize it grows with the square of its length.
+            # No user has such a name, and normalizing it takes time quadratic in its length.
             attempt.failed()
             return None
         name = User.normalize_username(name)
@@ -68,19 +68,19 @@ class StaffBackend(ModelBackend):
         return user
 
     def find(self, name: str, password: str) -> User | None:
-        """The active user of this name and password."""
+        """Return the active user with this name and password."""
         try:
             user = User.objects.get_by_natural_key(name)
         except User.DoesNotExist:
-            # Takes as long as for a user.
+            # Take as long as for an existing user.
             make_password(password)
             return None
         is_right = has_password(user, password)
         return user if is_right and self.user_can_authenticate(user) else None
 
     def may_log_in(self, user: User, name: str, password: str | None) -> bool:
-        # MariaDB finds "alice" by "ALICE" and "\u00e1lice" too; each spelling would be a name of
-        # its own to the limits, and another number of guesses.
+        # MariaDB finds "alice" by "ALICE" and "\u00e1lice" too. The limits would count each
+        # spelling apart, and so allow more guesses.
         is_exact = user.get_username() == name
         return is_exact and (settings.DEBUG or not is_development_login(name, password))
 

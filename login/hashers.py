@@ -1,4 +1,4 @@
-"""Password hashers that leave processor time for other requests while many people log in."""
+"""Password hashers that leave processor time for other requests while many users log in."""
 
 import os
 from collections.abc import Iterator
@@ -15,28 +15,28 @@ WAIT_SECONDS = 5
 
 
 def most_at_once() -> int:
-    """How many hashes one process may compute at the same time, so that all have the cores."""
+    """Return how many hashes one process may compute at once: its share of the cores."""
     return max(1, (os.cpu_count() or 1) // settings.SERVE_WORKERS)
 
 
-_turns = BoundedSemaphore(most_at_once())
+turns = BoundedSemaphore(most_at_once())
 
 
 @contextmanager
 def one_turn() -> Iterator[None]:
     """Wait for a turn to compute a hash. Raises Busy after WAIT_SECONDS."""
-    if not _turns.acquire(timeout=WAIT_SECONDS):
-        raise Busy()
+    if not turns.acquire(timeout=WAIT_SECONDS):
+        raise Busy
     try:
         yield
     finally:
-        _turns.release()
+        turns.release()
 
 
 class Argon2Hasher(Argon2PasswordHasher):
-    """Argon2id with a set of parameters that OWASP recommends.
+    """Argon2id with parameters that OWASP recommends.
 
-    Django's own take 100 MiB and eight threads for each login.
+    Those of Django take 100 MiB and eight threads for each login.
     """
 
     time_cost = 2
@@ -53,9 +53,9 @@ class Argon2Hasher(Argon2PasswordHasher):
 
 
 class PBKDF2Hasher(PBKDF2PasswordHasher):
-    """Reads the hashes of Django's default, such as those of imported users."""
+    """Reads hashes of Django's default hasher, such as those of imported users."""
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
-        # verify() comes here too.
+        # verify() calls this method too.
         with one_turn():
             return super().encode(password, salt, iterations)

@@ -1,4 +1,4 @@
-"""What the server knows of a user beside Django's User."""
+"""Profiles, and sessions that have ended."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from accounts.models import Account
 
 class ProfileQuerySet(models.QuerySet["Profile"]):
     def of(self, users: Sequence[User]) -> "list[Profile]":
-        """The profiles of `users`, in their order, made now where there is none."""
+        """Return the profiles of `users` in their order; missing ones are created."""
         found = {profile.user_id: profile for profile in self.filter(user__in=users)}
         missing = [user for user in users if user.pk not in found]
         if missing:
@@ -24,7 +24,7 @@ class ProfileQuerySet(models.QuerySet["Profile"]):
         return [found[user.pk] for user in users if user.pk in found]
 
     def of_user(self, user: User) -> "Profile":
-        """The profile of `user`, made now where there is none."""
+        """Return the profile of `user`; a missing one is created."""
         profile, _ = self.get_or_create(user=user)
         return profile
 
@@ -33,7 +33,7 @@ class Profile(models.Model):
     """The profile that every user has.
 
     Attributes:
-        user: whose profile it is.
+        user: the user that the profile describes.
         cuit: tax identification code.
         phone: telephone number.
         company: company the user works for.
@@ -54,11 +54,11 @@ class Profile(models.Model):
 
 class EndedSessionQuerySet(models.QuerySet["EndedSession"]):
     def end(self, sid: str, expires: int) -> None:
-        """End a session one of whose tokens expires at `expires`, in seconds since 1970.
+        """End a session. Ending it twice is harmless.
 
-        Ending it twice is harmless.
+        expires: when one of its tokens expires, in seconds since 1970.
         """
-        # No token of the session is made from now on, so none lives longer than this.
+        # The session gets no more tokens, so none of them lives longer than this.
         longest = max(api_settings.ACCESS_TOKEN_LIFETIME, api_settings.REFRESH_TOKEN_LIFETIME)
         expires_at = max(timezone.now() + longest, datetime.fromtimestamp(expires, UTC))
         ended = EndedSession(sid=sid, expires_at=expires_at)
@@ -73,7 +73,7 @@ class EndedSession(models.Model):
 
     Attributes:
         sid: id of the session, a claim of its tokens.
-        expires_at: when the row is of no use any more.
+        expires_at: when the row can be deleted.
     """
 
     sid = models.CharField(max_length=32, primary_key=True)
@@ -86,6 +86,6 @@ class EndedSession(models.Model):
 
 
 def create_profile(instance: User, created: bool, raw: bool, **kwargs: Any) -> None:
-    """Give a new user a profile; one loaded from a fixture brings its own."""
+    """Create the profile of a new user; a user loaded from a fixture brings one along."""
     if created and not raw:
         Profile.objects.create(user=instance)

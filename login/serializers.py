@@ -13,8 +13,9 @@ from rest_framework.fields import empty
 from rest_framework.generics import get_object_or_404
 from rest_framework.relations import PrimaryKeyRelatedField
 
+from accounts.fields import WholeNumberField
 from accounts.models import Account
-from accounts.serializers import AccountSerializer, WholeNumberField
+from accounts.serializers import AccountSerializer
 from login import staff
 from login.models import Profile
 
@@ -48,12 +49,11 @@ def sent(name: str, value: Any) -> OpenApiExample:
 
 
 class UsernameField(serializers.CharField):
-    """A name in the form that Django stores, so that all that look alike are one."""
+    """A name in the form that Django stores, so that names that look alike are the same."""
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
-        # Asked before as well as after: the time to normalize it grows with the square of its
-        # length.
+        # Checked before as well: normalizing a name takes time quadratic in its length.
         if self.max_length is not None and len(text) > self.max_length:
             message = self.error_messages["max_length"].format(max_length=self.max_length)
             raise serializers.ValidationError(message, code="max_length")
@@ -114,7 +114,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         fields = super().get_fields()
         for name in ("is_staff", "is_active"):
-            # DRF takes a flag that a form leaves out for a box that was not ticked.
+            # DRF reads a flag that a form leaves out as a box that was not ticked.
             fields[name].default_empty_html = empty
         return fields
 
@@ -137,13 +137,13 @@ class UserSerializer(serializers.ModelSerializer[User]):
             validated_data["password"] = make_password(validated_data["password"])
         if not all(validated_data.get(name, True) for name in ("is_staff", "is_active")):
             staff.refuse_to_lose_all([instance.pk])
-        # Only what was sent is written: whoever was deactivated or deleted meanwhile stays so.
+        # Writes only what was sent: a user who was deactivated or deleted meanwhile stays so.
         User.objects.filter(pk=instance.pk).update(**validated_data)
         return get_object_or_404(User, pk=instance.pk)
 
 
 class UserEditSerializer(UserSerializer):
-    """A user to edit, who keeps a password that is left out."""
+    """An edit of a user. Without a password, the user keeps the old one."""
 
     password = password_field("The new password.", required=False)
 
@@ -169,7 +169,7 @@ class OwnNamesSerializer(serializers.ModelSerializer[User]):
     ]
 )
 class OwnPasswordSerializer(serializers.Serializer[User]):
-    """Two passwords; `user` in the context is whose they are."""
+    """Two passwords of the `user` in the context."""
 
     old_password = password_field("Your present password.")
     new_password = password_field("The password that replaces it.")
@@ -185,7 +185,7 @@ def account_id_field(**options: Any) -> PrimaryKeyRelatedField[Account]:
 
 
 class AccountIdsField(serializers.ManyRelatedField):
-    """The ids of accounts, which are looked up together and not one by one."""
+    """The ids of accounts, which are looked up in one query."""
 
     max_length = 1000
     default_error_messages = {
@@ -194,11 +194,11 @@ class AccountIdsField(serializers.ManyRelatedField):
     }
 
     def get_value(self, dictionary: Any) -> Any:
-        # The base class takes a list that a form leaves out for one that was emptied.
+        # The base class reads a list that a form leaves out as an empty one.
         return super().get_value(dictionary) if self.field_name in dictionary else empty
 
     def to_internal_value(self, data: Any) -> Iterable[Account]:
-        # The base class takes whatever can be iterated, and so the keys of a JSON object.
+        # The base class accepts all iterables, and so the keys of a JSON object.
         if not isinstance(data, list):
             self.fail("not_a_list", input_type=type(data).__name__)
         if len(data) > self.max_length:

@@ -13,9 +13,9 @@ from login.tokens import SID
 
 
 def user_of(token: Any) -> User:
-    """The user of an access or refresh token. Raises AuthenticationFailed when it has ended."""
+    """Return the user of an access or refresh token. Raises AuthenticationFailed if it ended."""
     sid = token.get(SID)
-    # Tokens made before there were sessions have none, and go on until they expire.
+    # Tokens from before sessions were introduced have none, and stay valid until they expire.
     ended: Any = (
         Exists(EndedSession.objects.filter(sid=sid))
         if sid

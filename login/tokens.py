@@ -1,4 +1,4 @@
-"""Tokens that outlive the key they were signed with, and sessions that end once."""
+"""Access and refresh tokens: their keys, their claims, and their sessions."""
 
 import re
 from datetime import timedelta
@@ -19,9 +19,9 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 
 from login.models import EndedSession
 
-# The session that a token belongs to: one login, and all tokens that were made from it.
+# The claim for the session of a token: one login, and all tokens that were made from it.
 SID = "sid"
-# Clients that send the same refresh twice at once are careless, and no thieves.
+# Clients that send the same refresh twice within this time are careless, not thieves.
 GRACE = timedelta(seconds=10)
 
 # The end of the year 9999, after which Python has no dates.
@@ -37,7 +37,7 @@ OPTIONAL = {SID, "iat", "nbf"}
 
 
 def is_well_formed(claims: dict[str, Any]) -> bool:
-    """Tell whether each claim that the server reads is of the kind that it writes."""
+    """Return whether each claim that the server reads has the type that it writes."""
     for name, pattern in TEXTS.items():
         value = claims.get(name)
         if value is None and name in OPTIONAL and name not in claims:
@@ -54,12 +54,12 @@ def is_well_formed(claims: dict[str, Any]) -> bool:
 
 
 class KeyRing(TokenBackend):
-    """Signs with SECRET_KEY, and reads what one of SECRET_KEY_FALLBACKS has signed, too."""
+    """Signs with SECRET_KEY, and also accepts signatures of SECRET_KEY_FALLBACKS."""
 
     def get_verifying_key(self, token: Any) -> Any:
         for key in (self.signing_key, *settings.SECRET_KEY_FALLBACKS):
             try:
-                # The signature alone; whether the token is good is asked by decode().
+                # The signature alone; decode() checks the rest of the token.
                 jwt.PyJWS().decode(token, key, algorithms=[self.algorithm])
             except jwt.InvalidTokenError:
                 continue
@@ -70,7 +70,7 @@ class KeyRing(TokenBackend):
         try:
             claims: dict[str, Any] = super().decode(token, verify)
         except (OverflowError, RecursionError, TypeError) as error:
-            # PyJWT takes JSON of any depth, numbers of any size and headers of any kind.
+            # PyJWT accepts JSON of any depth, numbers of any size and headers of any type.
             raise TokenBackendError("Token is invalid") from error
         if not is_well_formed(claims):
             raise TokenBackendError("Token is invalid")
@@ -101,10 +101,10 @@ class RefreshToken(tokens.RefreshToken):
             self.payload[SID] = uuid4().hex
 
     def check_blacklist(self) -> None:
-        """Refuse a token that was used up; if that is long ago, end its whole session.
+        """Refuse a used token; if it was used more than GRACE ago, end its whole session.
 
-        Of the owner and a thief, one comes with a token that the other has used up. Nobody knows
-        which of them it is, so both have to log in (RFC 9700, section 4.14.2).
+        Either the owner or a thief sends a token that the other one has used. The server cannot
+        know which of them it is, so both have to log in again (RFC 9700, section 4.14.2).
         """
         jti = self.payload[api_settings.JTI_CLAIM]
         used = BlacklistedToken.objects.filter(token__jti=jti).first()
@@ -115,9 +115,9 @@ class RefreshToken(tokens.RefreshToken):
         raise TokenError("Token is blacklisted")
 
     def blacklist(self) -> Any:
-        """End this token; of several requests at once, all but one get a TokenError.
+        """End this token. All but one of several concurrent requests get a TokenError.
 
-        The unique row of the blacklist decides, not the look-up that came before it.
+        The unique row of the blacklist decides, not the look-up before it.
         """
         with transaction.atomic():
             result: Any = super().blacklist()
@@ -135,7 +135,7 @@ class RefreshToken(tokens.RefreshToken):
         self.outstand()
 
     def end_session(self) -> None:
-        """End all tokens of this one's session, those of later refreshes too."""
+        """End all tokens of this session, including those of later refreshes."""
         if SID in self.payload:
             EndedSession.objects.end(self.payload[SID], self.payload["exp"])
 

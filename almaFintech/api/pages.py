@@ -1,4 +1,4 @@
-"""The OpenAPI document, and the two pages that show it, with nothing from any other server."""
+"""The OpenAPI document and its two pages, which load nothing from other servers."""
 
 from functools import cache
 from typing import Any
@@ -18,12 +18,12 @@ from rest_framework.views import APIView
 
 @cache
 def document() -> dict[str, Any]:
-    """The OpenAPI document, made once: it does not depend on who asks."""
+    """Return the OpenAPI document, which is built once: it is the same for all users."""
     return SchemaGenerator().get_schema(public=True)
 
 
 class ErrorsInJson(APIView):
-    """Tells errors as JSON, as every path of the API does, whatever its answers are."""
+    """Returns errors as JSON, as every path of the API does."""
 
     def handle_exception(self, exc: Exception) -> Response:
         response = super().handle_exception(exc)

@@ -1,4 +1,4 @@
-"""Tokens that are signed with the right key and say what the server never says: 401."""
+"""Tokens that are signed with the right key, but have claims that the server never writes."""
 
 import base64
 import hashlib
@@ -12,11 +12,11 @@ from django.conf import settings
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 HUGE = "9" * 4000
-TEXTS = [
+TEXTS: list[object] = [
     *(None, True, 1.5, [], {}, [1], {"a": 1}, "", " ", "abc", "-1", "\0", "1\0", "\ud800"),
     *("\u0661", "9" * 5000, 10**20, -1, 0, [[[1]]]),
 ]
-TIMES = [
+TIMES: list[object] = [
     *(None, True, 1.5, [], {}, "", "abc", "\0", -1, 10**12, 10**20, 10**400, -(10**20), "1e400"),
     *(float("inf"), float("-inf"), float("nan"), str(2**40)),
 ]

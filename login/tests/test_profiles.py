@@ -14,7 +14,7 @@ from login.models import Profile
 from login.views import ProfileViewSet
 
 FIELDS = {"cuit": "20-12345678-9", "phone": "+54 11 5555", "company": "Alma"}
-EMPTY = {"cuit": None, "phone": None, "company": None, "accounts": []}
+EMPTY: dict[str, object] = {"cuit": None, "phone": None, "company": None, "accounts": []}
 
 
 def path(person, action=""):

@@ -56,7 +56,7 @@ def test_a_created_user_can_log_in_and_has_a_profile(boss, anyone):
     assert (response.status_code, response.json()) == (201, shown(user))
     assert shown(user) == {"id": user.pk} | {k: v for k, v in NEW.items() if k != "password"}
     assert user.password != NEW["password"]
-    assert user.check_password(NEW["password"])
+    assert user.check_password(str(NEW["password"]))
     assert Profile.objects.filter(user=user).count() == 1
     login = {"username": "carol", "password": NEW["password"]}
     assert anyone.post("/api/login/", login, format="json").status_code == 200

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
 import jsonschema_rs
 import pytest
-from django.urls import URLPattern, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RoutePattern
 
 from almaFintech.api.pages import docs, document
@@ -36,7 +36,11 @@ def resolved(described: dict[str, Any]) -> dict[str, Any]:
 
 def served() -> Iterator[tuple[str, str, Any]]:
     """Every method, path and view below `/api/`, but those of the documentation itself."""
-    [api] = [each for each in get_resolver().url_patterns if str(each.pattern) == "api/"]
+    [api] = [
+        each
+        for each in get_resolver().url_patterns
+        if isinstance(each, URLResolver) and str(each.pattern) == "api/"
+    ]
     for pattern in api.url_patterns:
         assert isinstance(pattern, URLPattern)
         view: Any = pattern.callback
@@ -179,7 +183,7 @@ def examples_of(parameter: dict[str, Any]) -> list[Any]:
     _, _, shown = parameter["description"].partition("For example ")
     found = re.findall("`(.+?)`", shown)
     assert found, parameter["name"]
-    typed = {"integer": int, "boolean": json.loads}
+    typed: dict[str, Callable[[str], Any]] = {"integer": int, "boolean": json.loads}
     return [typed.get(parameter["schema"].get("type"), str)(example) for example in found]
 
 

@@ -36,7 +36,7 @@ pytestmark = [
     ),
 ]
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "base-url": "http://localhost",
     # Within one process schemathesis asks for compressed answers, and does not unpack them.
     "headers": {"Accept-Encoding": "identity"},
@@ -55,7 +55,7 @@ CONFIG = {
 # field says of the rows that are there, which no document can know.
 STATE = re.compile(
     r"already exists|object does not exist|^Invalid cursor$|^This is before"
-    r"|^This is no currency of ISO 4217|^CSV comes without pages|^This is not your password"
+    r"|^Not an ISO 4217 currency code|^CSV is not paginated|^This is not your password"
 )
 
 HYPOTHESIS = hypothesis_settings(suppress_health_check=list(HealthCheck), deadline=None)
@@ -82,11 +82,11 @@ RULES = {kind.default_code for kind in Refusal.kinds()}
 RULES -= {"invalid", "invalid_amount", "idempotency_key_malformed"}
 
 # What answers a user with 403 whatever is sent is not tried in every spelling.
-uncovered = [
+uncovered: list[dict[str, Any]] = [
     {"include-path-regex": "^/api/(users|profiles|login)/"},
     {"include-path-regex": "^/api/accounts/", "include-method": ["POST", "PUT", "PATCH"]},
 ]
-phases = {"phases": {"coverage": {"enabled": False}}}
+phases: dict[str, Any] = {"phases": {"coverage": {"enabled": False}}}
 as_user = read(
     CONFIG | {"operations": [*CONFIG["operations"], *({**each, **phases} for each in uncovered)]}
 )
@@ -138,8 +138,10 @@ def as_in_a_form(value: Any, described: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [as_in_a_form(each, described.get("items", {})) for each in value]
     if "boolean" in kinds and isinstance(value, (str, int)):
-        spellings = {**dict.fromkeys(BooleanField.TRUE_VALUES, True)}
-        spellings |= dict.fromkeys(BooleanField.FALSE_VALUES, False)
+        spellings: dict[Any, bool] = {
+            **dict.fromkeys(BooleanField.TRUE_VALUES, True),
+            **dict.fromkeys(BooleanField.FALSE_VALUES, False),
+        }
         return spellings.get(value, value)
     if "integer" in kinds and isinstance(value, str) and re.fullmatch("-?[0-9]+", value):
         return int(value)
@@ -148,7 +150,7 @@ def as_in_a_form(value: Any, described: dict[str, Any]) -> Any:
     return value
 
 
-OUR_CHECKS = {
+OUR_CHECKS: dict[str, Any] = {
     "additional_checks": [acceptance, rejection],
     "excluded_checks": [positive_data_acceptance, negative_data_rejection],
 }
@@ -162,14 +164,13 @@ def tokens(db, settings) -> Iterator[dict[str, str]]:
     count_from(10**6, User)
     people = {"staff": Person.join("boss", is_staff=True), "user": Person.join("alice")}
     alice = people["user"]
-    alice.open_account(1_000_000)
-    bob.open_account(1_000_000)
+    first, second = alice.open_account(1_000_000), bob.open_account(1_000_000)
     alice.open_account(5, "EUR")
-    alice.send(bob.account, 5)
-    bob.send(alice.account, 7)
+    alice.send(second, 5)
+    bob.send(first, 7)
     # An account that is gone, and what it has left.
     gone = alice.open_account(9)
-    Transfer(origin=gone, destination=bob.account, balance=9).save()
+    Transfer(origin=gone, destination=second, balance=9).save()
     gone.delete()
 
     settings.ALLOWED_HOSTS = ["localhost"]
@@ -215,7 +216,7 @@ def send(case: schemathesis.Case, token: str) -> None:
 def test_chains_of_operations(tokens, role):
     headers = {"Authorization": f"Bearer {tokens[role]}"}
 
-    class Chain(as_staff.as_state_machine()):
+    class Chain(as_staff.as_state_machine()):  # type: ignore[misc]
         def setup(self) -> None:
             self.world = transaction.atomic()
             self.world.__enter__()
