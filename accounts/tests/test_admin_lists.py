@@ -158,7 +158,7 @@ def test_the_date_filter(staff, alice, bob):
         with CaptureQueriesContext(connection) as queries:
             response = staff.get(f"{TRANSFERS}{query}")
         # To list the distinct dates, the database would read every transfer.
-        assert not [query for query in queries if "DISTINCT" in query["sql"]]
+        assert not [sql["sql"] for sql in queries if re.search("DISTINCT.*date", sql["sql"])]
         return len(listed(response))
 
     changelist = staff.get(TRANSFERS).context["cl"]
