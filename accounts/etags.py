@@ -1,7 +1,7 @@
-"""Edits that hold only for what was read: `ETag` and `If-Match` (RFC 9110, section 13.1.1).
+"""Edits of an account as it was read: `ETag` and `If-Match` (RFC 9110, section 13.1.1).
 
-A client that reads a balance, reckons, and writes the result would undo the transfer that landed
-in between. With `If-Match` it says which state of the account it has read.
+A client that reads a balance, computes a new one and writes it would undo a transfer that was
+booked in between. With `If-Match` it states which version of the account it has read.
 """
 
 import re
@@ -13,7 +13,7 @@ from accounts.models import Account
 from almaFintech.api.openapi import operation
 from almaFintech.refusals import Refusal
 
-# Weak tags never match here (RFC 9110, section 8.8.3.2), so they are a mistake like missing quotes.
+# Weak tags never match here (RFC 9110, section 8.8.3.2), so they count as malformed.
 CONDITION = re.compile(r'\*|"[^"]*"([ \t]*,[ \t]*"[^"]*")*')
 
 
@@ -53,12 +53,12 @@ versioned = operation(
 
 
 def version_of(account: Account) -> str:
-    """The entity tag of an account: every change of it has an entry, and each entry a number."""
+    """Return the entity tag of an account: the number of its last entry, as each change has one."""
     return f'"{account.last_seq}"'
 
 
 def require_match(account: Account, condition: str | None) -> None:
-    """Compare an If-Match header with the version of a locked account; None is no condition.
+    """Compare an If-Match header with the version of a locked account. Without a header all match.
 
     Raises IfMatchMalformed, or PreconditionFailed when the header names other versions.
     """

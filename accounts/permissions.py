@@ -1,4 +1,4 @@
-"""Who may act on accounts and transfers. What one may see is the querysets' matter."""
+"""Permissions to act on accounts and transfers. The querysets decide which rows a user can see."""
 
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
@@ -18,14 +18,14 @@ class ForeignOrigin(Refusal):
 
 
 class AccountPermissions(BasePermission):
-    """Everybody reads; staff writes."""
+    """Everybody may read, staff may write."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return request.method in SAFE_METHODS or request.user.is_staff
 
 
 class TransferPermissions(BasePermission):
-    """Staff gives any transfer back; a user those that one of the user's accounts received."""
+    """Staff may cancel any transfer, a user those that an account of the user received."""
 
     message = "Only the receiver can give a transfer back."
 

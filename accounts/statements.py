@@ -1,18 +1,18 @@
-"""What happened on an account: its entries of a period, as JSON in pages or as CSV in a stream."""
+"""Statements: the entries of an account in a period, as JSON in pages or as CSV in a stream."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.utils import timezone
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import BaseRenderer
 
 from accounts.models import STATEMENT_COLUMNS, Account, Entry, EntryQuerySet
 
-# Characters that begin a formula in a spreadsheet (OWASP, "CSV Injection"), the signs also in
-# full width: = + - @.
+# Characters that begin a formula in a spreadsheet (OWASP, "CSV Injection"). The signs = + - @
+# have a full-width form too.
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 ROWS_AT_A_TIME = 1000
 
@@ -21,12 +21,12 @@ ROWS_AT_A_TIME = 1000
 class Statement:
     """The entries of an account from `start` (included; None: from its opening) to `end` (not).
 
-    Without `end` it is up to now. Entries are never written before an existing one, so the
-    period is a range of `seq`: two index look-ups find its ends, and with them the balances.
+    No entry is dated before an earlier one, so the period is a range of `seq`: two index look-ups
+    find its ends, and with them the balances.
 
     Until its first transfer an account may change its currency, which closes it in the old one
-    and opens it in the new one. A statement is in the `currency` at its end, and leaves out the
-    entries in another.
+    and opens it in the new one. A statement is in the `currency` at its end, and leaves out
+    entries in another currency.
     """
 
     account: Account
@@ -41,7 +41,7 @@ class Statement:
 
     @classmethod
     def of(cls, account: Account, start: datetime | None, end: datetime | None) -> Self:
-        """Look up the ends of a period, and the balances at them."""
+        """Look up the ends of a period and the balances at them. Without `end` it ends now."""
         end = end or up_to_now(account, start)
         entries = Entry.objects.filter(account=account.pk)
         before = entries.filter(date__lt=start).latest_state() if start else None
@@ -60,13 +60,13 @@ class Statement:
         )
 
     def entries(self) -> EntryQuerySet:
-        """The entries, oldest first."""
+        """Return the entries, oldest first."""
         return Entry.objects.of(self.account.pk).filter(
             currency=self.currency, seq__gt=self.after, seq__lte=self.until
         )
 
     def json(self, page: Sequence[dict[str, Any]] | None) -> dict[str, Any]:
-        """The statement with one page of its entries; the balances are of the whole period."""
+        """Return the statement with one page of entries; the balances are of the whole period."""
         return {
             "account": self.account.pk,
             "currency": self.currency,
@@ -78,10 +78,9 @@ class Statement:
         }
 
     def csv(self) -> Iterator[str]:
-        """The lines of the statement as CSV (RFC 4180): a header, the entries, a total.
+        """Yield the lines of the statement as CSV (RFC 4180): a header, the entries, a total.
 
-        Entries do not change, so reading them piece by piece gives one consistent whole, in
-        constant memory.
+        Entries do not change, so they can be read in pieces, in constant memory.
         """
         line = csv.writer(Echo()).writerow
         yield line(STATEMENT_COLUMNS)
@@ -96,35 +95,28 @@ class Statement:
         yield line(["total", iso(self.end), "", "", "", "", total, self.closing_balance])
 
 
-class CSVRenderer(JSONRenderer):
-    """Lets clients ask for CSV. The statement streams by itself; an error is told as JSON."""
+class CSVRenderer(BaseRenderer):
+    """Lets clients ask for CSV.
+
+    It renders nothing: a renderer gets the whole response at once, and the statement is streamed.
+    """
 
     media_type = "text/csv"
     format = "csv"
 
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        if renderer_context:
-            renderer_context["response"]["Content-Type"] = JSONRenderer.media_type
-        return super().render(data, JSONRenderer.media_type, renderer_context)
-
 
 class Echo:
-    """A file that hands back what is written to it."""
+    """A file whose `write` returns the text."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def up_to_now(account: Account, start: datetime | None) -> datetime:
-    """The end of a period that leaves nothing out.
+    """Return the end of a period that leaves no entry out.
 
-    The last entry may be dated ahead, by another server whose clock is; and so may the start, of
-    a client's, which makes the period empty.
+    The last entry may have a later date than now, if the clock of another server is ahead. So may
+    the start, by the clock of a client; then the period is empty.
     """
     after_last = account.last_date and account.last_date + timedelta(microseconds=1)
     return max(filter(None, [timezone.now(), after_last, start]))
@@ -135,5 +127,5 @@ def iso(moment: datetime) -> str:
 
 
 def harmless(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would take for a formula."""
+    """Put an apostrophe before a text that a spreadsheet would read as a formula."""
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -42,6 +42,7 @@ from almaFintech.api.openapi import JSON, operation
 from almaFintech.api.pagination import KeysetPagination
 from almaFintech.api.people import acting_user
 from almaFintech.api.queries import ListQuery, QueryMixin
+from almaFintech.api.views import JsonErrors
 from almaFintech.db.transactions import retried
 from audit import trail
 from audit.views import AuditedModelViewSet
@@ -105,7 +106,7 @@ def etag_of(data: ReturnDict) -> str:
 )
 @extend_schema_view(create=versioned, partial_update=versioned)
 @extend_schema_view(partial_update=conditional, destroy=conditional)
-class AccountViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
+class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
     """Accounts: staff can see and edit all, users see those in their profile."""
 
     queries = {

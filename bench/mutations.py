@@ -341,7 +341,7 @@ MUTATIONS = (
         KEYS,
         "[method, path, body]",
         "[method, body]",
-        "test_idempotency.py::test_what_is_understood_alike_at_two_paths_is_not_the_same_request",
+        "test_idempotency.py::test_the_same_data_at_two_paths_is_not_the_same_request",
     ),
     mistake(
         "key-forgets-the-body",
@@ -362,14 +362,14 @@ MUTATIONS = (
         VERSIONS,
         "return f'\"{account.last_seq}\"'",
         "return f'\"{account.pk}\"'",
-        "test_etags.py::test_every_change_is_another_version",
+        "test_etags.py::test_every_change_gives_a_new_version",
     ),
     mistake(
         "versions-not-compared",
         VERSIONS,
         "        raise PreconditionFailed",
         "        pass",
-        "test_etags.py::test_what_was_read_before_a_transfer_is_not_written_after_it",
+        "test_etags.py::test_an_edit_of_an_outdated_version_is_refused",
     ),
     # Permissions.
     mistake(

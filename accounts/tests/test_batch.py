@@ -75,7 +75,7 @@ def test_a_malformed_batch_is_refused(alice, body):
 
 
 @pytest.mark.parametrize("wrong", [5, None, "text", []])
-def test_an_item_that_is_no_object_is_named(alice, bob, wrong):
+def test_a_malformed_item_is_named_by_its_index(alice, bob, wrong):
     response = alice.post(PATH, {"transfers": [item(alice.account, bob.account, 1), wrong]})
 
     assert response.status_code == 400
@@ -83,7 +83,7 @@ def test_an_item_that_is_no_object_is_named(alice, bob, wrong):
     assert alice.balance == 1_000_000
 
 
-def test_a_batch_has_an_end(alice, bob):
+def test_a_batch_has_at_most_1000_transfers(alice, bob):
     items = [item(alice.account, bob.account, 1)] * 1001
 
     response = alice.post(PATH, {"transfers": items})
@@ -93,7 +93,7 @@ def test_a_batch_has_an_end(alice, bob):
     assert alice.balance == 1_000_000
 
 
-def test_every_origin_must_be_the_users(alice, bob):
+def test_every_origin_must_belong_to_the_user(alice, bob):
     items = [item(alice.account, bob.account, 1), item(bob.account, alice.account, 1)]
 
     response = alice.post(PATH, {"transfers": items})
@@ -107,7 +107,7 @@ def test_every_origin_must_be_the_users(alice, bob):
     assert (alice.balance, bob.balance) == (1_000_000, 0)
 
 
-def test_the_first_strange_origin_is_named_whether_it_exists_or_not(alice, bob):
+def test_the_first_foreign_origin_is_named_whether_it_exists_or_not(alice, bob):
     own, strange = item(alice.account, bob.account, 1), item(bob.account, alice.account, 1)
     unknown = {**strange, "origin": bob.account.pk + 1000}
 
@@ -119,12 +119,12 @@ def test_the_first_strange_origin_is_named_whether_it_exists_or_not(alice, bob):
     assert (alice.balance, bob.balance) == (1_000_000, 0)
 
 
-def test_a_batch_is_only_posted(alice):
+def test_a_batch_allows_post_only(alice):
     assert alice.get(PATH).status_code == 405
 
 
 @pytest.mark.server
-def test_a_thousand_take_as_many_statements_as_one(boss):
+def test_a_thousand_transfers_take_as_many_statements_as_one(boss):
     accounts = Account.objects.bulk_create(
         [Account(currency="USD", balance=5) for _ in range(1001)]
     )

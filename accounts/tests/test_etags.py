@@ -9,7 +9,7 @@ def path_of(person):
     return f"/api/accounts/{person.account.pk}/"
 
 
-def test_every_change_is_another_version(alice, bob, boss):
+def test_every_change_gives_a_new_version(alice, bob, boss):
     first = alice.get(path_of(alice))["ETag"]
     assert alice.get(path_of(alice))["ETag"] == first
 
@@ -28,7 +28,7 @@ def test_a_new_account_has_a_version(boss):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_what_was_read_before_a_transfer_is_not_written_after_it(alice, bob, boss, method):
+def test_an_edit_of_an_outdated_version_is_refused(alice, bob, boss, method):
     read = boss.get(path_of(alice))
     alice.send(bob.account, 400_000)
 
@@ -69,7 +69,7 @@ def test_a_condition_names_versions(alice, boss, condition, status):
     "condition", ["", "1", "nothing", "W/{}", '{}, W/"8"', '{} "8"', "'1'", '"1']
 )
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-def test_a_condition_that_is_no_tag_is_not_called_a_change(alice, boss, method, condition):
+def test_a_malformed_condition_returns_400(alice, boss, method, condition):
     condition = condition.format(boss.get(path_of(alice))["ETag"])
 
     refused = boss.request(method, path_of(alice), {"balance": 7}, **{"If-Match": condition})
@@ -79,7 +79,7 @@ def test_a_condition_that_is_no_tag_is_not_called_a_change(alice, boss, method, 
     assert alice.balance == 1_000_000
 
 
-def test_only_what_can_be_edited_has_a_version(alice, boss):
+def test_only_an_account_that_can_be_edited_has_a_version(alice, boss):
     for path in "?at=2026-01-01", "transfers/", "statement/":
         assert "ETag" not in alice.get(f"{path_of(alice)}{path}")
     assert "ETag" not in boss.patch(path_of(alice), {"balance": -1})

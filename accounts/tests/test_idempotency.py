@@ -46,7 +46,7 @@ def test_another_key_is_another_request(alice, bob):
     assert bob.balance == 600_000
 
 
-def test_the_same_request_may_be_spelt_differently(alice, bob):
+def test_the_same_json_may_be_written_differently(alice, bob):
     first = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
     spelt = '{ "balance":300000, "destination":%d, "origin":%d }'
 
@@ -60,7 +60,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @pytest.mark.parametrize("spelling", ["3e5", "300000.0", '"300000"', '"0300000"'])
-def test_an_amount_may_be_spelt_differently(alice, bob, spelling):
+def test_an_amount_may_be_written_differently(alice, bob, spelling):
     first = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
     body = json.dumps(body_of(alice, bob)).replace("300000", spelling)
 
@@ -79,7 +79,7 @@ def test_a_form_is_the_same_request_as_json(alice, bob):
     assert bob.balance == 300_000
 
 
-def test_a_batch_may_be_spelt_differently(alice, bob):
+def test_a_batch_may_be_written_differently(alice, bob):
     path = "/api/transfers/batch/"
     first = alice.post(path, {"transfers": [body_of(alice, bob)]}, idempotency_key="k1")
     as_text = {name: str(value) for name, value in body_of(alice, bob).items()}
@@ -146,7 +146,7 @@ def test_a_password_is_not_in_the_fingerprint():
     assert prints == {'{"username": "carol"}'}
 
 
-def test_a_replay_has_the_address_of_its_transfer(alice, bob):
+def test_a_replay_has_the_location_of_its_transfer(alice, bob):
     first = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
 
     again = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
@@ -217,7 +217,7 @@ def test_a_key_is_not_for_the_same_body_at_another_path(alice, bob):
     assert alice.post(f"{PATH}batch/", body, idempotency_key="k2").status_code == 201
 
 
-def test_what_is_understood_alike_at_two_paths_is_not_the_same_request():
+def test_the_same_data_at_two_paths_is_not_the_same_request():
     """Today no two paths understand the same fields, which a new one may change."""
     asked = {("POST", PATH), ("POST", f"{PATH}batch/"), ("PUT", PATH)}
 
@@ -295,7 +295,7 @@ def test_keys_expire(alice, bob, settings):
     assert bob.balance == 3
 
 
-def test_a_deleted_user_takes_the_keys_along(alice, bob):
+def test_the_keys_of_a_deleted_user_are_deleted(alice, bob):
     alice.post(PATH, body_of(alice, bob, 1), idempotency_key="k1")
     user = alice.user.pk
     alice.user.delete()
@@ -323,7 +323,7 @@ def test_twenty_at_once_move_the_money_once(alice, bob):
 
 @needs_row_locks
 @pytest.mark.usefixtures("verified")
-def test_keys_meet_cancellations(alice, bob):
+def test_keys_race_with_cancellations(alice, bob):
     body = body_of(alice, bob)
     for key in "abcde":
         transfer = alice.post(PATH, body, idempotency_key=key).json()["id"]
@@ -341,7 +341,7 @@ def test_keys_meet_cancellations(alice, bob):
 
 @needs_row_locks
 @pytest.mark.usefixtures("verified")
-def test_a_key_in_flight_is_waited_for_and_then_given_up(alice, bob, monkeypatch):
+def test_a_request_waits_for_its_key_and_then_gives_up(alice, bob, monkeypatch):
     entered, leave = threading.Event(), threading.Event()
     save = Transfer.save
 

@@ -1,6 +1,7 @@
-"""Accounts and transfers are found by what the query says, and by nothing that it does not say."""
+"""Queries of accounts and transfers narrow the lists, or are refused."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def transfers(alice, bob, boss, monkeypatch, settings):
         "alice": alice.open_account(50, "EUR"),
         "bob": bob.open_account(50, "EUR"),
     }
-    rows = {}
+    rows: dict[str, Any] = {}
 
     def send(name, origin, destination, balance, reference=""):
         with monkeypatch.context() as patch:
@@ -100,7 +101,7 @@ def test_the_transfers_of_an_account_are_found(alice, transfers, query, names):
     assert [row["id"] for row in rows] == [transfers[name] for name in names]
 
 
-def test_no_filter_shows_what_is_not_ones_own(bob, transfers, alice):
+def test_no_filter_shows_the_transfers_of_others(bob, transfers, alice):
     for name in ("account", "origin"):
         rows = alice.get(f"/api/transfers/?{name}={transfers['accounts']['C']}").json()
         assert rows == []
@@ -182,14 +183,14 @@ BAD = {
 @pytest.mark.parametrize(
     ("path", "name"), [(path, name) for path, names in BAD.items() for name in names]
 )
-def test_a_bad_value_is_400_and_named(boss, path, name):
+def test_a_bad_value_returns_400_and_is_named(boss, path, name):
     for value in BAD[path][name]:
         response = boss.get(f"{path}?{name}={value}")
 
         assert (response.status_code, list(response.json())) == (400, [name]), value
 
 
-def test_all_that_is_wrong_is_named(alice):
+def test_every_bad_value_is_named(alice):
     response = alice.get("/api/transfers/?account=x&cancelled=x&currency=x")
 
     assert sorted(response.json()) == ["account", "cancelled", "currency"]
@@ -203,7 +204,7 @@ def test_all_that_is_wrong_is_named(alice):
         *["users/", "users/{user}/", "profiles/", "profiles/{user}/"],
     ],
 )
-def test_an_unknown_parameter_is_400_and_named(alice, boss, bob, path):
+def test_an_unknown_parameter_returns_400_and_is_named(alice, boss, bob, path):
     transfer = alice.send(bob.account, 1).json()["id"]
     path = "/api/" + path.format(id=alice.account.pk, transfer=transfer, user=alice.user.pk)
 
@@ -254,12 +255,12 @@ def test_more_parameters_than_django_reads(alice):
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")
 
 
-def test_who_may_not_ask_is_told_that_first(alice, anyone):
+def test_permissions_are_checked_before_the_query(alice, anyone):
     assert alice.get("/api/users/?nothing=1").status_code == 403
     assert anyone.get("/api/transfers/?nothing=1").status_code == 401
 
 
-def test_a_write_does_not_filter(boss, alice, bob):
+def test_a_write_ignores_the_query(boss, alice, bob):
     transfer = alice.send(bob.account, 1).json()["id"]
 
     assert boss.delete(f"/api/transfers/{transfer}/?currency=EUR&x=1").status_code == 204

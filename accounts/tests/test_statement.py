@@ -127,7 +127,7 @@ def test_a_period_includes_its_start_and_not_its_end(alice, history):
     ("query", "balance"),
     [({"to": "2001-02-03"}, 0), ({"from": "2999-01-01", "to": "2999-01-02"}, 7)],
 )
-def test_a_period_without_entries_has_balances_all_the_same(alice, history, query, balance):
+def test_a_period_without_entries_has_balances(alice, history, query, balance):
     statement = alice.get(path_of(history, **query)).json()
 
     assert statement["entries"] == []
@@ -184,7 +184,7 @@ def test_a_reference_is_no_formula(alice, bob, start):
     assert row[5] == f"'{start}1+1"
 
 
-def test_a_long_statement_is_read_piece_by_piece(alice, bob, monkeypatch):
+def test_a_long_statement_is_read_in_pieces(alice, bob, monkeypatch):
     monkeypatch.setattr("accounts.statements.ROWS_AT_A_TIME", 10)
     ledger.post(
         [Transfer(origin=alice.account, destination=bob.account, balance=1) for _ in range(35)]
@@ -198,7 +198,7 @@ def test_a_long_statement_is_read_piece_by_piece(alice, bob, monkeypatch):
     assert sum("LIMIT 10" in query["sql"] for query in captured.captured_queries) == 5
 
 
-def test_an_error_is_json_even_where_csv_was_asked_for(alice, history):
+def test_errors_are_json_even_for_csv_requests(alice, history):
     response = alice.get(path_of(history, format="csv", to="yesterday"))
 
     assert response.status_code == 400
@@ -207,7 +207,7 @@ def test_an_error_is_json_even_where_csv_was_asked_for(alice, history):
 
 
 @pytest.mark.parametrize("query", ["limit=1", "limit=abc", "cursor=zzz"])
-def test_csv_has_no_pages(alice, history, query):
+def test_csv_is_not_paginated(alice, history, query):
     path, name = f"/api/accounts/{history.pk}/statement/?{query}", query.partition("=")[0]
 
     for response in alice.get(f"{path}&format=csv"), alice.get(path, accept="text/csv"):
@@ -267,7 +267,7 @@ def test_the_balance_at_a_moment(alice, history):
     assert alice.get(f"{path}?at=2999-01-01").json()["balance"] == 7
 
 
-def test_the_balance_at_a_moment_takes_one_look_up(alice, history):
+def test_the_balance_at_a_moment_takes_one_more_query(alice, history):
     with CaptureQueriesContext(connection) as plain:
         alice.get(f"/api/accounts/{history.pk}/")
     with CaptureQueriesContext(connection) as then:
@@ -277,7 +277,7 @@ def test_the_balance_at_a_moment_takes_one_look_up(alice, history):
 
 
 @pytest.mark.parametrize("query", ["statement/", "statement/?format=csv", "?at=2026-01-01"])
-def test_a_strangers_statement_looks_like_none(alice, bob, query):
+def test_the_statement_of_a_stranger_returns_404(alice, bob, query):
     unseen = bob.get(f"/api/accounts/{alice.account.pk}/{query}")
     unknown = bob.get(f"/api/accounts/{10**9}/{query}")
 
@@ -346,7 +346,7 @@ def test_a_balance_at_a_moment_is_in_the_currency_of_that_moment(boss, changed):
         assert (told["currency"], told["balance"]) == (currency, balance)
 
 
-def test_a_statement_up_to_now_leaves_nothing_out(alice, bob, monkeypatch):
+def test_a_statement_until_now_has_every_entry(alice, bob, monkeypatch):
     """The clock of the server that booked the last entry was ahead of this one's."""
     with monkeypatch.context() as ahead:
         later = timezone.now() + timedelta(minutes=2)
@@ -400,7 +400,7 @@ def test_staff_reads_a_past_balance_of_a_closed_account(boss, closed):
 
 
 @pytest.mark.parametrize("id", [None, 10**6, 2**63, 10**30])
-def test_nobody_else_and_nothing_else_of_a_closed_account(alice, boss, closed, id):
+def test_only_staff_reads_only_the_history_of_a_closed_account(alice, boss, closed, id):
     path = f"/api/accounts/{id or closed[0]}/"
     refused = [alice.get(f"{path}?at=2999-01-01"), alice.get(f"{path}statement/")]
     refused += [boss.get(path), boss.get(f"{path}transfers/"), boss.patch(path, {"balance": 1})]
@@ -420,7 +420,7 @@ def test_nobody_else_and_nothing_else_of_a_closed_account(alice, boss, closed, i
         *("2026-05-01T12:00Z", "2026-05-01T12:00:00%2B02:00", "2026-05-01T12:00:00.1-03:00"),
     ],
 )
-def test_moments_that_the_error_lists_are_read(alice, moment):
+def test_the_forms_of_a_moment_in_the_error_are_accepted(alice, moment):
     for path in (f"accounts/{alice.account.pk}/?at=", "transfers/?date_from="):
         assert alice.get(f"/api/{path}{moment}").status_code == 200
 
@@ -438,7 +438,7 @@ def test_moments_that_the_error_lists_are_read(alice, moment):
         ),
     ],
 )
-def test_no_other_moments_are_read(alice, moment):
+def test_other_forms_of_a_moment_are_refused(alice, moment):
     said = (
         "Datetime has wrong format. Use one of these formats instead: "
         "YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z], YYYY-MM-DD."

@@ -10,10 +10,10 @@ from drf_spectacular.views import (
     SpectacularRedocView,
     SpectacularSwaggerSplitView,
 )
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
+
+from almaFintech.api.views import JsonErrors
 
 
 @cache
@@ -22,26 +22,16 @@ def document() -> dict[str, Any]:
     return SchemaGenerator().get_schema(public=True)
 
 
-class ErrorsInJson(APIView):
-    """Returns errors as JSON, as every path of the API does."""
-
-    def handle_exception(self, exc: Exception) -> Response:
-        response = super().handle_exception(exc)
-        self.request.accepted_renderer = JSONRenderer()
-        self.request.accepted_media_type = JSONRenderer.media_type
-        return response
-
-
-class SchemaView(ErrorsInJson, SpectacularAPIView):
+class SchemaView(JsonErrors, SpectacularAPIView):
     def _get_schema_response(self, request: Request) -> Response:
         return Response(document())
 
 
-class SwaggerView(ErrorsInJson, SpectacularSwaggerSplitView):
+class SwaggerView(JsonErrors, SpectacularSwaggerSplitView):
     template_name = "almaFintech/swagger.html"
 
 
-class RedocView(ErrorsInJson, SpectacularRedocView):
+class RedocView(JsonErrors, SpectacularRedocView):
     template_name = "almaFintech/redoc.html"
 
 

@@ -1,4 +1,4 @@
-"""Who makes a request."""
+"""The user behind a request."""
 
 from typing import cast
 
@@ -8,5 +8,5 @@ from rest_framework.request import Request
 
 
 def acting_user(request: Request | HttpRequest) -> User:
-    """The user of a request that the permissions have let in."""
+    """Return the user of a request that the permissions have let in."""
     return cast(User, request.user)

@@ -19,8 +19,7 @@ class Router(routers.DefaultRouter):
     The clients of the first almaFintech edit by POST.
     """
 
-    APIRootView = ApiRoot
-    # Every path has its trailing slash; `/api/accounts.json` would be a second name for one.
+    # `/api/accounts.json` would be a second name for a path.
     include_format_suffixes = False
     routes = [
         route._replace(mapping={**route.mapping, "post": "update"})
@@ -30,12 +29,9 @@ class Router(routers.DefaultRouter):
     ]
 
     def get_lookup_regex(self, viewset: Any, lookup_prefix: str = "") -> str:
-        # What `int()` takes besides, such as a sign or the digits of other scripts, would be more
-        # names for one resource.
+        # `int()` also reads signs and the digits of other scripts: more names for one resource.
         return f"(?P<{lookup_prefix}{viewset.lookup_field}>[0-9]+)"
 
     def get_api_root_view(self, api_urls: Any = None) -> Callable[..., Any]:
-        view: Any = super().get_api_root_view(api_urls)
-        # The entry points that are no collections.
-        view.initkwargs["api_root_dict"] |= OTHER_ENTRY_POINTS
-        return view
+        collections = {prefix: f"{basename}-list" for prefix, _, basename in self.registry}
+        return ApiRoot.as_view(api_root_dict={**collections, **OTHER_ENTRY_POINTS})

@@ -1,14 +1,27 @@
-"""The views that belong to no app."""
+"""Views that belong to no app, and what views share."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.urls import resolve
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_view
 from rest_framework.permissions import AllowAny
+from rest_framework.renderers import JSONRenderer
+from rest_framework.response import Response
 from rest_framework.routers import APIRootView
+from rest_framework.views import APIView
 
 from almaFintech.api.openapi import Schema, operation
 from almaFintech.api.queries import QueryMixin
+
+
+class JsonErrors(APIView):
+    """A view whose errors are JSON, whatever its other responses are."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        response = super().handle_exception(exc)
+        self.request.accepted_renderer = JSONRenderer()
+        self.request.accepted_media_type = JSONRenderer.media_type
+        return response
 
 
 @extend_schema_view(
@@ -48,7 +61,7 @@ def no_icon(request: HttpRequest) -> HttpResponse:
 def no_such_path(request: HttpRequest) -> HttpResponse:
     """Answer 404 in JSON, or send a GET that lacks the trailing slash to the path that has it.
 
-    Other methods are not sent there, but told of it: clients drop the body on the way.
+    Other methods only get a hint, because clients that follow a redirect drop the body.
     """
     detail = "Not found."
     lacks_slash = request.path_info[-1:] != "/"

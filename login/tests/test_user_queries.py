@@ -1,4 +1,4 @@
-"""Users are found by what the query says."""
+"""Queries of users narrow the list, or are refused."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -38,14 +38,14 @@ def test_users_are_found(alice, boss, query, names):
         ("password__startswith", ["argon2"]),
     ],
 )
-def test_a_bad_value_is_400_and_named(boss, name, values):
+def test_a_bad_value_returns_400_and_is_named(boss, name, values):
     for value in values:
         response = boss.get(f"/api/users/?{name}={value}")
 
         assert (response.status_code, list(response.json())) == (400, [name]), value
 
 
-def test_what_is_said_of_a_bad_value_is_a_list_of_sentences(boss):
+def test_errors_are_lists_of_sentences(boss):
     response = boss.get("/api/users/?username=&is_staff=2")
 
     assert response.json() == {

@@ -47,7 +47,7 @@ def at(alice, bob, boss):
 
 
 @every_path
-def test_another_method_is_405_and_told_which_there_are(at, path):
+def test_other_methods_return_405_with_the_allowed_ones(at, path):
     allowed = PATHS[path] | {"OPTIONS"} | ({"HEAD"} if "GET" in PATHS[path] else set())
 
     for method in {*METHODS, "HEAD", "TRACE", "BREW"} - allowed:
@@ -60,7 +60,7 @@ def test_another_method_is_405_and_told_which_there_are(at, path):
 
 
 @every_path
-def test_options_tell_the_methods(at, path):
+def test_options_lists_the_methods(at, path):
     response = at("OPTIONS", path)
 
     assert response.status_code == 200
@@ -84,7 +84,7 @@ def test_head_is_get_without_a_body(at, path, query):
 
 
 @every_path
-def test_nothing_is_stored(at, anyone, path):
+def test_no_response_may_be_stored(at, anyone, path):
     answers = [at(method, path, {}) for method in ("GET", "OPTIONS", "PATCH", "POST")]
     answers += [at("GET", f"{path}?nothing=1"), anyone.get(f"/api/{path}")]
     answers += [anyone.get(f"/api/{path}x"), anyone.get(f"/api/{path or 'me/'}".rstrip("/"))]
@@ -92,7 +92,7 @@ def test_nothing_is_stored(at, anyone, path):
     assert {answer["Cache-Control"] for answer in answers} == {"no-store"}
 
 
-def test_errors_are_not_stored(alice, anyone, monkeypatch):
+def test_no_error_may_be_stored(alice, anyone, monkeypatch):
     answers = [
         anyone.post("/api/login/", {"username": "alice", "password": PASSWORD}),
         anyone.post("/api/login/", {"username": "alice", "password": "wrong"}),
@@ -109,11 +109,11 @@ def test_errors_are_not_stored(alice, anyone, monkeypatch):
     }
 
 
-def test_pages_outside_the_api_keep_their_own_caching(anyone, db):
+def test_pages_outside_the_api_set_their_own_caching(anyone, db):
     assert anyone.get("/admin/login/")["Cache-Control"] != "no-store"
 
 
-def test_a_long_answer_is_compressed_for_who_takes_that(boss):
+def test_a_long_response_is_compressed_on_request(boss):
     Account.objects.bulk_create(Account(currency="USD") for _ in range(100))
 
     plain = boss.get("/api/accounts/")
@@ -151,7 +151,7 @@ def test_tokens_are_not_compressed(alice, anyone):
 
 @every_path
 @pytest.mark.parametrize("debug", [False, True])
-def test_there_are_no_pages(at, path, debug, settings):
+def test_the_api_has_no_html_pages(at, path, debug, settings):
     settings.DEBUG = debug
     method = "GET" if "GET" in PATHS[path] else "POST"
 
@@ -166,7 +166,7 @@ def test_there_are_no_pages(at, path, debug, settings):
 
 @every_path
 @pytest.mark.parametrize("format", ["xml", "JSON", "CSV", "", "html", "json%00"])
-def test_a_format_that_is_not_offered_is_named(at, path, format):
+def test_an_unknown_format_returns_400(at, path, format):
     offered = "json, csv" if "statement" in path else "json"
 
     for method in PATHS[path]:
@@ -177,7 +177,7 @@ def test_a_format_that_is_not_offered_is_named(at, path, format):
 
 
 @pytest.mark.parametrize("path", [path for path, methods in PATHS.items() if "GET" in methods])
-def test_every_path_knows_json(at, path):
+def test_every_path_accepts_format_json(at, path):
     named, plain = at("GET", f"{path}?format=json"), at("GET", path)
 
     assert (named.status_code, named["Content-Type"]) == (200, "application/json")
@@ -185,14 +185,14 @@ def test_every_path_knows_json(at, path):
 
 
 @pytest.mark.parametrize("query", ["?nothing=1", "?limit=1"])
-def test_the_entry_points_know_no_parameters(at, query):
+def test_the_entry_points_have_no_parameters(at, query):
     response = at("GET", query)
 
     assert response.status_code == 400
     assert list(response.json().values()) == [["Unknown parameter."]]
 
 
-def test_the_start_leads_everywhere(client, boss):
+def test_the_home_page_links_everything(client, boss):
     page = client.get("/")
     links = re.findall('href="(.*?)"', page.content.decode())
 
@@ -203,7 +203,7 @@ def test_the_start_leads_everywhere(client, boss):
     assert [client.get(link, follow=True).status_code for link in links] == [200] * 5
 
 
-def test_no_icon_is_no_error(client):
+def test_a_missing_icon_is_no_error(client):
     assert client.get("/favicon.ico").status_code == 204
 
 

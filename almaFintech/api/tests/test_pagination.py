@@ -78,7 +78,7 @@ def cost(person, path):
 
 
 @every_list
-def test_a_walk_in_either_direction_meets_every_row_once(boss, fill, path):
+def test_paging_in_either_direction_shows_every_row_once(boss, fill, path):
     path = fill(path, 7)
     rows = keys(boss.get(path))
     assert len(rows) >= 7
@@ -119,7 +119,7 @@ def test_the_queries_of_a_user_do_not_grow_either(alice, bob, path):
     assert cost(alice, path) == (6, few)
 
 
-def test_rows_that_come_and_go_shift_nothing(alice, bob, boss):
+def test_new_and_deleted_rows_do_not_shift_pages(alice, bob, boss):
     for _ in range(4):
         alice.send(bob.account, 1)
     newest = Transfer.objects.latest("pk").pk
@@ -131,7 +131,7 @@ def test_rows_that_come_and_go_shift_nothing(alice, bob, boss):
     assert keys(first) + keys(second) == [newest, newest - 1, newest - 2, newest - 3]
 
 
-def test_a_page_whose_rows_have_gone_leads_back(boss):
+def test_a_page_whose_rows_were_deleted_links_back(boss):
     accounts = [Account.objects.create(currency="USD") for _ in range(4)]
     url = links(boss.get("/api/accounts/?limit=2"))["next"]
     for account in accounts[2:]:
@@ -194,7 +194,7 @@ def encoded(text):
         encoded("&".join("abc")),
     ],
 )
-def test_a_cursor_that_no_link_gave_is_400(boss, cursor):
+def test_an_invalid_cursor_returns_400(boss, cursor):
     response = boss.get(f"/api/accounts/?cursor={cursor}")
 
     assert (response.status_code, response.json()) == (400, {"cursor": ["Invalid cursor"]})
@@ -204,14 +204,14 @@ def test_a_cursor_that_no_link_gave_is_400(boss, cursor):
     ("cursor", "message"),
     [("", "This field may not be blank."), ("%00", "Null characters are not allowed.")],
 )
-def test_a_blank_cursor_and_one_with_nul_are_400(boss, cursor, message):
+def test_a_blank_cursor_and_one_with_nul_return_400(boss, cursor, message):
     response = boss.get(f"/api/accounts/?cursor={cursor}")
 
     assert (response.status_code, response.json()) == (400, {"cursor": [message]})
 
 
 @every_list
-def test_every_list_looks_at_its_query(boss, alice, path):
+def test_every_list_checks_its_query(boss, alice, path):
     path = path.format(alice=alice.account.pk)
 
     assert list(boss.get(f"{path}?cursor=garbage").json()) == ["cursor"]
@@ -261,7 +261,7 @@ def test_an_ordering_is_one_of_those_offered(boss, ordering):
 @pytest.mark.parametrize("ordering", ["balance", "-balance"])
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 @pytest.mark.parametrize("who", ["boss", "alice"])
-def test_accounts_of_one_balance_are_all_met_once(request, alice, ordering, limit, who):
+def test_accounts_with_the_same_balance_are_all_listed_once(request, alice, ordering, limit, who):
     person = request.getfixturevalue(who)
     for n in range(12):
         alice.open_account(n % 3, CURRENCIES[n % 4])
@@ -280,7 +280,7 @@ def test_accounts_of_one_balance_are_all_met_once(request, alice, ordering, limi
 @pytest.mark.parametrize("path", ["/api/transfers/", "/api/accounts/{alice}/transfers/"])
 @pytest.mark.parametrize("ordering", ["date", "-date"])
 @pytest.mark.parametrize("who", ["boss", "alice"])
-def test_transfers_of_one_moment_are_all_met_once(
+def test_transfers_with_the_same_date_are_all_listed_once(
     request, monkeypatch, settings, alice, fill, path, ordering, who
 ):
     # The accounts were opened later than the transfers are made.
@@ -305,7 +305,7 @@ def test_transfers_of_one_moment_are_all_met_once(
     assert [row for page in reversed(back) for row in page] == rows
 
 
-def test_users_by_name(boss, fill):
+def test_users_can_be_ordered_by_name(boss, fill):
     fill("", 5)
     User.objects.create_user("a name & more + é")
     rows = list(User.objects.order_by("-username").values_list("id", flat=True))

@@ -12,7 +12,7 @@ NOT_FOUND = {"detail": "Not found.", "code": "not_found"}
 @pytest.mark.parametrize(
     "path", ["nowhere", "nowhere/", "users/1/nothing/", "users//", "../x", "%00/"]
 )
-def test_a_path_that_leads_nowhere_is_404_in_json(anyone, path):
+def test_an_unknown_path_returns_404_in_json(anyone, path):
     for method in "GET", "POST", "DELETE", "OPTIONS":
         response = anyone.generic(method, f"/api/{path}")
 
@@ -20,7 +20,7 @@ def test_a_path_that_leads_nowhere_is_404_in_json(anyone, path):
 
 
 @pytest.mark.parametrize("path", ["users", "accounts/1/transfers", "login", "transfers/1"])
-def test_a_read_is_sent_to_the_path_with_the_slash(anyone, path):
+def test_a_read_is_redirected_to_the_path_with_the_slash(anyone, path):
     response = anyone.get(f"/api/{path}?limit=1&cursor=a%2Fb")
 
     assert response.status_code == 301
@@ -28,7 +28,7 @@ def test_a_read_is_sent_to_the_path_with_the_slash(anyone, path):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_a_write_is_not_sent_on(boss, alice, method):
+def test_a_write_is_not_redirected(boss, alice, method):
     response = boss.request(method, f"/api/users/{alice.user.pk}", {"username": "carol"})
 
     slash = f"Not found. The path ends with a slash: /api/users/{alice.user.pk}/"
@@ -40,7 +40,7 @@ def test_a_write_is_not_sent_on(boss, alice, method):
     "id",
     ["0", "-1", "99999", "abc", "1e3", str(2**63), str(10**30), "9" * 5000, "%00", "1%00", "é"],
 )
-def test_an_id_that_nothing_has_is_404(boss, alice, bob, id):
+def test_an_unknown_id_returns_404(boss, alice, bob, id):
     alice.send(bob.account, 1)
 
     answers = [boss.get(f"/api/{kind}/{id}/") for kind in KINDS]
@@ -55,7 +55,7 @@ def test_an_id_that_nothing_has_is_404(boss, alice, bob, id):
 
 
 @pytest.mark.parametrize("spelling", ["+{id}", "%20{id}", "{id}%20", "{id}.0", "{id}%0A", "%D9%A3"])
-def test_an_id_is_written_in_ascii_digits(boss, alice, spelling):
+def test_an_id_has_only_ascii_digits(boss, alice, spelling):
     # The Arabic digit is a three.
     account = Account.objects.create(id=3) if spelling == "%D9%A3" else alice.account
     path = "/api/accounts/{}/"
