@@ -14,7 +14,7 @@ MOMENT = {"anyOf": [{"type": "string", "format": form} for form in ("date-time",
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A whole number from 0 to 2**63 - 1 that no rounding has touched.
+    """A whole number from 0 to 2**63 - 1 that was not rounded.
 
     1.5 is refused, and so is a float from 2**53, where JSON numbers lose digits.
     """
@@ -23,7 +23,7 @@ class WholeNumberField(serializers.IntegerField):
         super().__init__(min_value=min_value, max_value=MAX_MICRO_UNITS, **options)
 
     def get_value(self, dictionary: Any) -> Any:
-        # The base class takes a number that a form leaves blank for one that it leaves out.
+        # The base class treats a blank number in a form as a missing one.
         return dictionary.get(self.field_name, empty)
 
     def to_internal_value(self, data: Any) -> int:
@@ -35,7 +35,7 @@ class WholeNumberField(serializers.IntegerField):
 
 
 class MicroUnitsField(WholeNumberField):
-    """An amount. The error for a decimal number names the micro units that it stands for."""
+    """An amount. The error for a decimal number states the same amount in micro units."""
 
     default_error_messages = {
         "units": "Whole micro units are required: {units} is {micro_units}.",
@@ -51,7 +51,7 @@ class MicroUnitsField(WholeNumberField):
 
 @extend_schema_field(MOMENT)
 class MomentField(serializers.DateTimeField):
-    """An ISO 8601 moment, or a date, which is its midnight in UTC; nothing else of ISO 8601."""
+    """An ISO 8601 moment, or a date, which means its midnight in UTC. Other forms are refused."""
 
     default_error_messages = {
         "invalid": "Datetime has wrong format. Use one of these formats instead: "

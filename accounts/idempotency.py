@@ -1,8 +1,8 @@
 """Requests that are safe to repeat, because they carry a key.
 
-The key is claimed by a row with a unique index, in the transaction that moves the money: both are
-committed or neither is. A second request with the key waits at that index until the first one has
-ended. The API takes the key from the `Idempotency-Key` header, with the semantics of
+A row with a unique index claims the key in the transaction that moves the money: both are committed
+or neither is. A second request with the key waits at that index until the first one has ended. The
+API reads the key from the `Idempotency-Key` header, with the semantics of
 draft-ietf-httpapi-idempotency-key-header.
 """
 
@@ -58,6 +58,7 @@ class KeyInFlight(Refusal):
     status_code = status.HTTP_409_CONFLICT
 
 
+# For the OpenAPI document.
 documented = operation(
     parameters=[
         OpenApiParameter(

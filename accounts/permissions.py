@@ -27,7 +27,7 @@ class AccountPermissions(BasePermission):
 class TransferPermissions(BasePermission):
     """Staff may cancel any transfer, a user those that an account of the user received."""
 
-    message = "Only the receiver can give a transfer back."
+    message = "Only the receiver can cancel a transfer."
 
     def has_object_permission(self, request: Request, view: APIView, transfer: Transfer) -> bool:
         if request.method != "DELETE" or request.user.is_staff:

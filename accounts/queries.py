@@ -80,7 +80,7 @@ class StatementQuery(PageQuery):
     to = MomentField(
         required=False, help_text=f"End of the period, not included; now if absent. {A_MOMENT}"
     )
-    # Which one it is, `almaFintech.api.renderers` has decided before.
+    # For the documentation: almaFintech.api.renderers has already read it.
     format = serializers.ChoiceField(
         ["json", "csv"],
         default="json",
@@ -89,7 +89,7 @@ class StatementQuery(PageQuery):
     )
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        # "from" is a word of Python's.
+        # `from` is a keyword of Python.
         start = MomentField(
             required=False,
             help_text=f"Start of the period, included; the opening if absent. {A_MOMENT}",
@@ -132,7 +132,7 @@ class TransferQuery(MoneyQuery):
 
     @property
     def conditions(self) -> dict[str, Any]:
-        # These three are look-ups that the queryset knows by name.
+        # `narrow` calls methods of the queryset for these three.
         return {
             name: value
             for name, value in super().conditions.items()
@@ -145,7 +145,7 @@ class TransferQuery(MoneyQuery):
         if self.ordering == "date":
             transfers = settled(transfers)
         if "reference" in asked:
-            # The reference implies this condition, which is that of the index.
+            # The index has this condition, which is always true here.
             transfers = transfers.exclude(reference="")
         if "account" in asked:
             transfers = transfers.touching([asked["account"]])

@@ -116,7 +116,7 @@ class StatementSerializer(serializers.Serializer[Any]):
     )
 
     def get_fields(self) -> dict[str, Any]:
-        # "from" is a word of Python's.
+        # `from` is a keyword of Python.
         start = serializers.DateTimeField(
             allow_null=True, help_text="Start of the period, included; null: the opening."
         )

@@ -1,4 +1,4 @@
-"""The JSON of accounts and transfers. What is true of the money, the ledger decides."""
+"""The JSON of accounts and transfers. Serializers check its shape, the ledger checks the money."""
 
 from typing import Any, Self, cast
 
@@ -142,11 +142,11 @@ class TransferSerializer(serializers.ModelSerializer[Transfer]):
             "id": {"help_text": "Number of the transfer."},
             "date": {"help_text": "When it was booked."},
             "currency": {"help_text": "ISO 4217 code of both accounts."},
-            "cancelled": {"help_text": "Whether the money was given back."},
+            "cancelled": {"help_text": "Whether it was cancelled."},
             "reference": {"help_text": "The sender's own words, such as what it is for."},
             "created_by": {"help_text": "Id of the user who sent it; null if none is known."},
-            "cancelled_by": {"help_text": "Id of the user who gave it back."},
-            "cancelled_at": {"help_text": "When it was given back."},
+            "cancelled_by": {"help_text": "Id of the user who cancelled it."},
+            "cancelled_at": {"help_text": "When it was cancelled."},
         }
 
 
@@ -165,26 +165,26 @@ class BatchSerializer(serializers.Serializer[Any]):
 
 
 class BatchMalformed(Refusal):
-    """The body of a batch is not what it should be; `index` is the first transfer at fault."""
+    """A malformed body of a batch; `index` is its first malformed transfer."""
 
     default_code = "invalid"
     default_detail = "Malformed batch"
 
     @classmethod
     def of(cls, errors: Any) -> Self:
-        """Make one of the errors of a BatchSerializer."""
+        """Make one from the errors of a BatchSerializer."""
         messages = errors.get("transfers", errors)
         faulty = [key for key in messages if isinstance(key, int)]
         if not faulty:
             return cls(f"transfers: {_first_message(messages)}")
-        said = messages[min(faulty)]
-        # What is no object at all has no field to name.
-        field = next(iter(said)) if isinstance(said, dict) else "transfers"
-        return cls(f"{field}: {_first_message(said)}", index=min(faulty)).of_item()
+        first = messages[min(faulty)]
+        # An item that is not an object has no field to name.
+        field = next(iter(first)) if isinstance(first, dict) else "transfers"
+        return cls(f"{field}: {_first_message(first)}", index=min(faulty)).of_item()
 
 
 def _first_message(messages: Any) -> str:
-    """The first text in errors nested as DRF nests them."""
+    """Return the first text in errors nested as DRF nests them."""
     while not isinstance(messages, str):
         messages = next(iter(messages.values() if isinstance(messages, dict) else messages))
     return messages

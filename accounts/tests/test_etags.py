@@ -1,4 +1,4 @@
-"""Edits that hold only for the account as it was read."""
+"""Edits with If-Match are refused unless the account is as it was read."""
 
 import pytest
 

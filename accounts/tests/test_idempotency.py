@@ -1,4 +1,4 @@
-"""Requests that are repeated with an Idempotency-Key."""
+"""Requests that are repeated with their Idempotency-Key."""
 
 import json
 import threading
@@ -121,7 +121,7 @@ def test_a_user_is_created_once(boss):
 
     first = boss.post("/api/users/", body, idempotency_key="k1")
     again = boss.post("/api/users/", body, idempotency_key="k1")
-    # The password is not compared, since a quick hash of it would be kept.
+    # The password is not compared, because a quick hash of it would be stored.
     same = boss.post("/api/users/", body | {"password": "another long river"}, idempotency_key="k1")
     other = boss.post("/api/users/", body | {"is_staff": True}, idempotency_key="k1")
     without = boss.post("/api/users/", body)
@@ -205,7 +205,7 @@ def test_a_key_is_not_for_another_request(alice, bob, path):
 
 def test_a_key_is_not_for_the_same_body_at_another_path(alice, bob):
     transfer = body_of(alice, bob)
-    # Each path reads the part of it that it knows.
+    # Each path reads its own part.
     body = {**transfer, "transfers": [transfer]}
     first = alice.post(PATH, body, idempotency_key="k1")
 
@@ -218,7 +218,7 @@ def test_a_key_is_not_for_the_same_body_at_another_path(alice, bob):
 
 
 def test_the_same_data_at_two_paths_is_not_the_same_request():
-    """Today no two paths understand the same fields, which a new one may change."""
+    """No two paths read the same fields today, but a new one may."""
     asked = {("POST", PATH), ("POST", f"{PATH}batch/"), ("PUT", PATH)}
 
     assert len({fingerprint_of(method, path, {"balance": 5}) for method, path in asked}) == 3
@@ -374,7 +374,7 @@ def test_a_request_waits_for_its_key_and_then_gives_up(alice, bob, monkeypatch):
     finally:
         leave.set()
         slow.join(timeout=10)
-        # The connection goes back to the pool, from which the next test takes it.
+        # The next test uses the same connection.
         with connection.cursor() as cursor:
             cursor.execute(patient)
         connection.close()

@@ -12,8 +12,8 @@ MAX = 2**63 - 1
 
 @pytest.fixture
 def transfers(alice, bob, boss, monkeypatch, settings):
-    """Five transfers, named; each is made on a day of its own."""
-    # The accounts were opened later than that.
+    """Five transfers by name, each made on another day."""
+    # The accounts were opened later.
     settings.CLOCK_TOLERANCE_SECONDS = 10**9
     days = (datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 9))
     euros = {
@@ -105,7 +105,7 @@ def test_no_filter_shows_the_transfers_of_others(bob, transfers, alice):
     for name in ("account", "origin"):
         rows = alice.get(f"/api/transfers/?{name}={transfers['accounts']['C']}").json()
         assert rows == []
-    # But what passed between oneself and the other is.
+    # But transfers between oneself and the other account are shown.
     rows = alice.get(f"/api/transfers/?account={bob.account.pk}").json()
     assert [row["id"] for row in rows] == [transfers[name] for name in ("part", "loan", "rent")]
 

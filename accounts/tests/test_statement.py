@@ -34,7 +34,7 @@ def read_csv(response) -> list[list[str]]:
 
 @pytest.fixture
 def history(alice, bob, boss):
-    """Alice's account: opened, paid, was paid, had that given back, was corrected."""
+    """Alice's account: opened, paid, was paid, had a payment cancelled, was corrected."""
     account = alice.account
     body = {"origin": account.pk, "destination": bob.account.pk, "balance": 300_000}
     paid = alice.post("/api/transfers/", {**body, "reference": "rent"}).json()
@@ -306,7 +306,7 @@ def test_dates_do_not_go_back_when_clocks_do(alice, bob, monkeypatch):
 
 @pytest.fixture
 def changed(boss):
-    """An account that held dollars, then yen, then dollars again, and when each of them began."""
+    """An account that held dollars, then yen, then dollars again, and when each began."""
     account = Account.objects.create(currency="USD", balance=1_000_000)
     path = f"/api/accounts/{account.pk}/"
     boss.patch(path, {"currency": "JPY", "balance": 7})
@@ -347,7 +347,7 @@ def test_a_balance_at_a_moment_is_in_the_currency_of_that_moment(boss, changed):
 
 
 def test_a_statement_until_now_has_every_entry(alice, bob, monkeypatch):
-    """The clock of the server that booked the last entry was ahead of this one's."""
+    """The server that booked the last entry had a clock that is ahead of this one."""
     with monkeypatch.context() as ahead:
         later = timezone.now() + timedelta(minutes=2)
         ahead.setattr("almaFintech.db.clock.now", lambda: later)
@@ -361,7 +361,7 @@ def test_a_statement_until_now_has_every_entry(alice, bob, monkeypatch):
 
 @pytest.fixture
 def closed(alice, bob, boss):
-    """The number of an account of alice's that staff has closed, and when it still was open."""
+    """The number of an account of alice that staff closed, and a moment when it was open."""
     account = alice.open_account(9)
     alice.post(
         "/api/transfers/",

@@ -21,10 +21,10 @@ class KeysetPagination(BasePagination):
     """Pages of a bare array, linked by the `Link` header (RFC 8288).
 
     A page starts after the key of the row before it, so its cost does not depend on how many
-    rows precede it, and rows that appear or vanish meanwhile shift nothing. The view's PageQuery
-    says which page is asked for.
+    rows precede it, and new or deleted rows do not shift it. The view's PageQuery says which page
+    to read.
 
-    link_parameters: what the links say beside the parameters of the request and the cursor.
+    link_parameters: parameters of the links beside those of the request and the cursor.
     """
 
     def __init__(self, **link_parameters: str) -> None:
@@ -63,7 +63,7 @@ class KeysetPagination(BasePagination):
         return Response(data, headers={"Link": ", ".join(links)} if links else None)
 
     def _place(self, cursor: str | None, rows: QuerySet[Any]) -> Place | None:
-        """Read the cursor; one that no link of this ordering gave is refused."""
+        """Read the cursor, or refuse it unless it is one of this ordering."""
         if cursor is None:
             return None
         try:
@@ -81,7 +81,7 @@ class KeysetPagination(BasePagination):
 
     def _key_at(self, index: int) -> Sequence[Any]:
         if not self.page:
-            # Its rows have gone, and the link leads back from where it was to start.
+            # Its rows were deleted, and the link leads back from where it would start.
             assert self.place is not None  # noqa: S101
             return self.place.key
         row = self.page[index]

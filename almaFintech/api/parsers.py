@@ -1,4 +1,4 @@
-"""Reading request bodies."""
+"""Parsers of request bodies."""
 
 from collections.abc import Mapping
 from typing import IO, Any
@@ -8,13 +8,13 @@ from rest_framework import parsers
 from rest_framework.exceptions import ParseError
 from rest_framework.utils import json
 
-# Deeper than any body of this API, and shallow enough for whatever walks through it later.
+# Deeper than any body of this API, and shallow enough for recursive code.
 MAX_DEPTH = 50
 TOO_DEEP = "JSON parse error - nested too deeply"
 
 
 class JSONParser(parsers.JSONParser):
-    """Reads JSON that all of its readers understand alike."""
+    """Parses JSON that every parser reads the same way."""
 
     def parse(
         self,
@@ -40,7 +40,7 @@ class JSONParser(parsers.JSONParser):
 
 
 def is_deeper(body: Any, levels: int) -> bool:
-    """Tell whether arrays and objects are nested in more than so many levels."""
+    """Tell whether arrays and objects are nested more than `levels` deep."""
     layer = [body] if isinstance(body, (dict, list)) else []
     for _ in range(levels):
         inside = (each.values() if isinstance(each, dict) else each for each in layer)
@@ -52,15 +52,15 @@ def whole_number(digits: str) -> int:
     try:
         return int(digits)
     except ValueError as error:
-        # What Python says of too many digits is for programmers in Python.
+        # The message of Python is for programmers.
         raise ValueError("a number has too many digits") from error
 
 
 def without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object whose names are unique (RFC 8259, section 4).
 
-    Which value of a repeated name counts is up to each reader: what a gateway has checked might
-    not be what is booked here.
+    Parsers differ in which value of a repeated name they take, so a gateway could check another
+    value than the one that is booked here.
     """
     found: dict[str, Any] = {}
     for name, value in pairs:

@@ -1,6 +1,6 @@
 """Query parameters: each read declares them as the fields of a serializer.
 
-Everything else in a query is refused, so that a misspelt filter does not show every row.
+Other parameters are refused, so that a misspelt filter does not show every row.
 """
 
 import re
@@ -47,7 +47,7 @@ class LimitField(serializers.IntegerField):
         )
 
     def to_internal_value(self, data: Any) -> int:
-        # More digits than `max_value` has are not even read.
+        # int() is slow for very long numbers.
         if not re.fullmatch(r"0*[1-9][0-9]{0,17}", data):
             self.fail("invalid")
         return min(int(data), MAX_LIMIT)
@@ -62,9 +62,8 @@ class OrderingField(serializers.ChoiceField):
         super().__init__(
             [f"{sign}{name}" for name in orderings for sign in ("", "-")],
             default=default,
-            help_text="Order of the rows; a minus reverses it. For example "
-            # The ordering of the example of a cursor.
-            f"`{default}`.",
+            # The example of a cursor has the same ordering.
+            help_text=f"Order of the rows; a minus reverses it. For example `{default}`.",
         )
 
     def fail(self, key: str, **kwargs: Any) -> Any:
@@ -127,7 +126,7 @@ class ListQuery(PageQuery):
 
 
 class QueryMixin(APIView):
-    """A view that refuses a read whose query it does not understand.
+    """A view that refuses reads with unknown or invalid query parameters.
 
     Attributes:
         queries: the parameters of each action that has any beside `format`.
@@ -146,9 +145,10 @@ class QueryMixin(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.method in READS:
-            self.query = self.understood(request)
+            self.query = self.read_query(request)
 
-    def understood(self, request: Request) -> Query:
+    def read_query(self, request: Request) -> Query:
+        """Validate the query of a request. Raises ValidationError with all that is wrong."""
         errors = {
             name: [message]
             for name, message in (
@@ -159,25 +159,25 @@ class QueryMixin(APIView):
         }
         if errors:
             raise serializers.ValidationError(errors)
-        # Not the QueryDict, which DRF reads as a form, where a blank field is an absent one.
+        # DRF would read the QueryDict as a form, in which a blank field counts as missing.
         query = self.query_class()(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         return query
 
     def filter_queryset(self, rows: Q) -> Q:
-        """Narrow a list. A single row is looked up whatever the query says."""
+        """Narrow the rows of a list. The look-up of a single row ignores the query."""
         return self.query.narrow(rows) if getattr(self, "action", None) == "list" else rows
 
 
 def exact_text(max_length: int, help_text: str) -> serializers.CharField:
-    """Return the field of a text that is compared as it stands."""
+    """Return a field for a text that must match exactly."""
     return serializers.CharField(
         max_length=max_length, trim_whitespace=False, required=False, help_text=help_text
     )
 
 
 def paged_stream(request: Request) -> list[tuple[str, str]]:
-    """Find the parameters of a page, where a client has asked for all rows at once."""
+    """Find the parameters of a page in a request for CSV, which has all rows."""
     if request.accepted_renderer.format != "csv":
         return []
     return [(name, "CSV is not paginated.") for name in request.query_params if name in PAGE]

@@ -1,4 +1,4 @@
-"""The forms in which the API answers, and `?format=`, which names one."""
+"""Choice of the format of a response, by `?format=` or `Accept`."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +18,7 @@ class Negotiation(negotiation.DefaultContentNegotiation):
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        # The base class takes an empty one for none.
+        # The base class treats an empty one as a missing one.
         if request.query_params.get(FORMAT) == "":
             self.filter_renderers(renderers, "")
         return super().select_renderer(request, renderers, format_suffix)
@@ -26,7 +26,7 @@ class Negotiation(negotiation.DefaultContentNegotiation):
     def filter_renderers(self, renderers: Iterable[BaseRenderer], format: str) -> Any:
         found = [renderer for renderer in renderers if renderer.format == format]
         if not found:
-            # A path that has no such form is there nevertheless, so this is no 404.
+            # The base class raises a 404, but the path exists.
             known = ", ".join(dict.fromkeys(str(renderer.format) for renderer in renderers))
             raise ValidationError({FORMAT: [f"Must be one of: {known}."]})
         return found

@@ -1,4 +1,4 @@
-"""What every answer is as HTTP: caching, compression, methods, forms of the answer."""
+"""HTTP of every response: caching, compression, methods, formats."""
 
 import gzip
 import re
@@ -36,7 +36,7 @@ every_path = pytest.mark.parametrize("path", PATHS)
 
 @pytest.fixture
 def at(alice, bob, boss):
-    """A function that sends a request of staff's to one of PATHS."""
+    """A function that sends a request of boss to one of PATHS."""
     transfer = alice.send(bob.account, 1).json()["id"]
     ids = {"user": alice.user.pk, "account": alice.account.pk, "transfer": transfer}
 
@@ -72,12 +72,12 @@ def test_options_lists_the_methods(at, path):
 @pytest.mark.parametrize("query", ["", "?limit=1", "?limit=0", "?format=csv"])
 def test_head_is_get_without_a_body(at, path, query):
     if "statement" in path:
-        # Without an end it would end with the request.
+        # Without `to` it would end at the time of each request.
         query = f"{query or '?'}&to=2999-01-01"
     get, head = at("GET", f"{path}{query}"), at("HEAD", f"{path}{query}")
 
     assert head.status_code == get.status_code
-    # Each request has an id of its own.
+    # Each request has its own id.
     assert head.headers.pop("X-Request-ID") != get.headers.pop("X-Request-ID")
     assert head.headers.items() == get.headers.items()
     assert not getattr(head, "content", b"")
@@ -160,7 +160,7 @@ def test_the_api_has_no_html_pages(at, path, debug, settings):
     assert (refused.status_code, refused["Content-Type"]) == (406, "application/json")
     assert refused.json()["code"] == "not_acceptable"
     assert at(method, f"{path}?format=api", {}).status_code == 400
-    # Whoever takes anything as well gets JSON.
+    # Clients that also accept anything else get JSON.
     assert at("OPTIONS", path, Accept="text/html, */*")["Content-Type"] == "application/json"
 
 

@@ -1,4 +1,4 @@
-"""Every list is cut into pages that are linked by the `Link` header."""
+"""Every list has pages that are linked by the `Link` header."""
 
 import re
 from base64 import b64encode
@@ -48,7 +48,7 @@ def fill(alice, bob):
 
 
 def links(response):
-    """The targets of the `Link` header by relation, as RFC 8288 writes them."""
+    """Return the targets of the `Link` header (RFC 8288) by relation."""
     found = re.findall(r'<([^<>]+)>; rel="(\w+)"(?:, |$)', response.get("Link", ""))
     assert ", ".join(f'<{url}>; rel="{rel}"' for url, rel in found) == response.get("Link", "")
     return {rel: url for url, rel in found}
@@ -61,7 +61,7 @@ def keys(response):
 
 
 def walk(person, url, rel):
-    """The pages from `url` on in the direction `rel`, and the address of the last one."""
+    """Return the pages from `url` on in the direction `rel`, and the URL of the last one."""
     pages = []
     while url:
         response = person.get(url)
@@ -71,7 +71,7 @@ def walk(person, url, rel):
 
 
 def cost(person, path):
-    """The number of rows and the number of queries of a list."""
+    """Return the number of rows of a list and the number of its queries."""
     with CaptureQueriesContext(connection) as queries:
         response = person.get(path)
     return len(keys(response)), len(queries)
@@ -141,7 +141,7 @@ def test_a_page_whose_rows_were_deleted_links_back(boss):
 
     assert keys(empty) == []
     assert sorted(links(empty)) == ["prev"]
-    # The row after which the page was to start has been seen, so the way back starts before it.
+    # The client has seen the row after which the page would start, so the way back skips it.
     assert keys(boss.get(links(empty)["prev"])) == [accounts[0].pk]
 
 
@@ -290,8 +290,8 @@ def test_transfers_with_the_same_date_are_all_listed_once(
     monkeypatch.setattr("almaFintech.db.clock.now", iter(moments * 9).__next__)
     path = fill(path, 9)
     monkeypatch.undo()
-    # One that both ends of which are alice's is listed once. It is of the past like the others:
-    # on MariaDB a list by date ends some seconds ago.
+    # A transfer between two accounts of alice is listed once. It has an old date like the others,
+    # because on MariaDB a list by date ends some seconds ago.
     with clock.set_to(datetime(2026, 1, 2, tzinfo=UTC)):
         alice.send(alice.open_account(0), 1)
     key = ("-date", "-id") if ordering == "-date" else ("date", "id")

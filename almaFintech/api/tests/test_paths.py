@@ -1,4 +1,4 @@
-"""Paths that lead nowhere, and paths that lack their trailing slash."""
+"""Unknown paths, and paths without their trailing slash."""
 
 import pytest
 from django.contrib.auth.models import User
