@@ -299,7 +299,9 @@ def test_any_change_of_any_column_is_found(history):
     @settings(max_examples=100, deadline=None)
     @given(st.data())
     def change(data):
-        row = data.draw(st.sampled_from(rows))
+        # The table first, because the register is one row among dozens.
+        model = data.draw(st.sampled_from(LEDGER))
+        row = data.draw(st.sampled_from([row for row in rows if type(row) is model]))
         field = data.draw(
             st.sampled_from(
                 [it for it in row._meta.concrete_fields if (type(row), it.name) not in UNVERIFIED]
