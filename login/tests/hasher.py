@@ -1,4 +1,4 @@
-"""A password hasher that keeps count."""
+"""A password hasher that counts its runs."""
 
 from django.contrib.auth.hashers import MD5PasswordHasher
 

@@ -38,7 +38,7 @@ def test_the_paths_are_those_of_the_contract():
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_token_is_401(db, anyone, path):
+def test_a_missing_token_returns_401(db, anyone, path):
     for method in "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
         response = anyone.generic(method, path)
 
@@ -76,7 +76,7 @@ def of_nobody(user):
         lambda user: f"Bearer {of_nobody(user)}",
     ],
 )
-def test_a_bad_token_is_401(alice, anyone, header):
+def test_a_bad_token_returns_401(alice, anyone, header):
     response = anyone.get("/api/accounts/", headers={"Authorization": header(alice.user)})
 
     assert response.status_code == 401
@@ -111,7 +111,7 @@ def test_the_scheme_may_be_written_in_any_case(alice, anyone, scheme):
     assert anyone.get("/api/accounts/", headers={"Authorization": header}).status_code == 200
 
 
-def test_a_request_asks_once_who_it_is(alice, django_assert_num_queries):
+def test_a_request_reads_its_user_in_one_query(alice, django_assert_num_queries):
     """The user, the password and the session are one SELECT."""
     request = APIRequestFactory().get("/", headers={"Authorization": header_of(alice.user)})
 

@@ -1,4 +1,4 @@
-"""A new SECRET_KEY: what the old one has signed works while it is a fallback, and no longer."""
+"""Tokens that the old SECRET_KEY signed are valid as long as that key is a fallback."""
 
 import pytest
 from rest_framework.test import APIClient

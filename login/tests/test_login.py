@@ -32,7 +32,7 @@ def test_spaces_around_a_password_are_part_of_it(alice, anyone):
 
 
 @pytest.mark.parametrize("wrong", [{"password": PASSWORD + " "}, {"username": "nobody"}])
-def test_a_wrong_login_is_401_and_does_not_say_what_is_wrong(alice, anyone, wrong):
+def test_a_wrong_login_returns_401_and_does_not_say_what_is_wrong(alice, anyone, wrong):
     response = anyone.post("/api/login/", LOGIN | wrong, format="json")
 
     assert response.status_code == 401
@@ -43,7 +43,7 @@ def test_a_wrong_login_is_401_and_does_not_say_what_is_wrong(alice, anyone, wron
     }
 
 
-def test_an_inactive_user_is_401(alice, anyone):
+def test_an_inactive_user_cannot_log_in(alice, anyone):
     User.objects.filter(pk=alice.user.pk).update(is_active=False)
 
     response = anyone.post("/api/login/", LOGIN, format="json")
@@ -65,7 +65,7 @@ def test_an_empty_login_names_both_fields(anyone):
     assert (response.status_code, sorted(response.json())) == (400, ["password", "username"])
 
 
-def test_login_is_a_post(anyone):
+def test_a_login_needs_post(anyone):
     assert anyone.get("/api/login/").status_code == 405
 
 
@@ -75,7 +75,7 @@ def test_new_passwords_are_hashed_with_argon2():
 
 
 @pytest.mark.parametrize("path", ["/api/login/", "/api/login/refresh/"])
-def test_an_answer_says_for_how_long_the_access_token_works(alice, anyone, path):
+def test_a_response_states_when_the_access_token_expires(alice, anyone, path):
     tokens = anyone.post("/api/login/", LOGIN, format="json").json()
     body = LOGIN if path == "/api/login/" else {"refresh": tokens["refresh"]}
 

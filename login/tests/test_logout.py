@@ -73,7 +73,7 @@ def test_ended_sessions_are_forgotten_with_their_last_token(alice, anyone):
     assert OutstandingToken.objects.get().jti == tokens[1]["jti"]
 
 
-def test_a_second_logout_is_401(alice, anyone):
+def test_a_second_logout_returns_401(alice, anyone):
     token = RefreshToken.for_user(alice.user)
     post(anyone, "/api/login/logout/", token)
 

@@ -1,4 +1,4 @@
-"""Everybody may see who they are."""
+"""Users read their own user, profile and accounts, and edit their own names."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -46,7 +46,7 @@ def test_me(request, alice, bob, boss, who):
     }
 
 
-def test_a_user_that_came_without_a_profile(db):
+def test_a_user_without_a_profile_gets_one(db):
     # bulk_create() sends no signal.
     [carol] = User.objects.bulk_create([User(username="carol")])
 
@@ -56,12 +56,12 @@ def test_a_user_that_came_without_a_profile(db):
     assert answer.json()["profile"]["accounts"] == answer.json()["accounts"] == []
 
 
-def test_nobody_is_nobody(anyone):
+def test_a_request_without_a_token_returns_401(anyone):
     assert anyone.get("/api/me/").status_code == 401
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_it_is_read_and_edited_alone(alice, method):
+def test_other_methods_are_not_allowed(alice, method):
     assert alice.request(method, "/api/me/", {"first_name": "Al"}).status_code == 405
 
 

@@ -1,4 +1,4 @@
-"""Everybody may change their own password."""
+"""Users change their own password."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -7,7 +7,7 @@ from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
 from audit.models import Record
 from conftest import PASSWORD
 from login import views
-from login.tests.test_refresh import look, renew
+from login.tests.clients import look, renew
 from login.tokens import RefreshToken
 
 PATH = "/api/me/password/"
@@ -107,10 +107,10 @@ def test_a_password_that_changes_meanwhile_stays(alice, monkeypatch):
     assert is_password(alice, "somebody was quicker")
 
 
-def test_only_users_have_one(db, anyone):
+def test_a_change_needs_a_token(db, anyone):
     assert anyone.post(PATH, BODY, format="json").status_code == 401
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_it_is_a_post(alice, method):
+def test_only_post_is_allowed(alice, method):
     assert alice.request(method, PATH, BODY).status_code == 405

@@ -1,4 +1,4 @@
-"""Every user has one profile, by whichever door the user came in."""
+"""Every user gets one profile, however the user was created."""
 
 import pytest
 from django.contrib.auth.models import User

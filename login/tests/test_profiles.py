@@ -142,7 +142,7 @@ def test_accounts_that_are_unknown_are_named(boss, alice):
 
 
 @pytest.mark.parametrize("ids", [[1] * 1001, [None], [True], [-1], ["a"], [10**30], [[1]], {}, 1])
-def test_what_is_no_list_of_at_most_a_thousand_ids_is_refused(boss, alice, ids):
+def test_an_invalid_list_of_accounts_is_refused(boss, alice, ids):
     before = stored()
 
     response = boss.patch(path(alice), {"accounts": ids})
@@ -233,7 +233,7 @@ def test_the_actions_are_posts_that_name_an_account(boss, alice, action):
 
 
 @pytest.mark.parametrize("id", ["0", "77777", "abc", "-1", str(10**30), "9" * 5000])
-def test_the_profile_of_nobody_is_not_found(boss, alice, id):
+def test_the_profile_of_an_unknown_user_is_not_found(boss, alice, id):
     before = stored()
     account = {"account_id": alice.account.pk}
 

@@ -7,20 +7,13 @@ from rest_framework_simplejwt.tokens import AccessToken
 from conftest import Person
 from login import views
 from login.sessions import user_of
+from login.tests.clients import look, renew
 from login.tokens import RefreshToken
 
 
 @pytest.fixture
 def refresh(alice):
     return RefreshToken.for_user(alice.user)
-
-
-def renew(client, token):
-    return client.post("/api/login/refresh/", {"refresh": str(token)}, format="json")
-
-
-def look(client, token):
-    return client.get("/api/accounts/", headers={"Authorization": f"Bearer {token}"})
 
 
 def test_a_refresh_gives_an_access_token_again_and_again(alice, anyone, refresh):
@@ -75,7 +68,7 @@ def test_each_kind_of_token_has_its_own_use(alice, anyone, refresh):
     assert look(anyone, refresh).status_code == 401
 
 
-def test_a_forged_token_is_401(alice, anyone, refresh):
+def test_a_forged_token_returns_401(alice, anyone, refresh):
     forged = f"{refresh}"[:-4] + "AAAA"
 
     for token in forged, "garbage", "a.b.c":

@@ -1,4 +1,4 @@
-"""A refresh token that comes back after it was used up ends its session (RFC 9700)."""
+"""A refresh token that is used a second time ends its session (RFC 9700)."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken
 
 from login.models import EndedSession
-from login.tests.test_refresh import look, renew
+from login.tests.clients import look, renew
 from login.tokens import GRACE, RefreshToken
 
 
@@ -70,7 +70,7 @@ def test_a_refresh_sent_twice_logs_nobody_out(alice, anyone, wait):
     assert renew(anyone, second["refresh"]).status_code == 200
 
 
-def test_a_token_without_a_session_comes_back_in_vain(alice, anyone, wait):
+def test_a_reused_token_without_a_session_ends_nothing(alice, anyone, wait):
     first = RefreshToken.for_user(alice.user)
     del first["sid"]
     second = renew(anyone, first).json()

@@ -62,7 +62,7 @@ def test_a_created_user_can_log_in_and_has_a_profile(boss, anyone):
     assert anyone.post("/api/login/", login, format="json").status_code == 200
 
 
-def test_a_password_and_a_name_suffice(boss):
+def test_a_username_and_a_password_are_enough(boss):
     response = boss.post("/api/users/", {"username": "carol", "password": " spaces count "})
 
     user = User.objects.get(username="carol")
@@ -95,7 +95,7 @@ def test_an_edit_without_a_password_keeps_it(boss, alice, method):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_a_whole_edit_needs_the_username(boss, alice, method):
+def test_a_full_edit_needs_the_username(boss, alice, method):
     before = stored()
 
     response = boss.request(method, path(alice), {"email": "a@example.org"})

@@ -1,4 +1,4 @@
-"""Bad input is answered with what is wrong, and changes nothing."""
+"""Bad input gets an error that says what is wrong, and changes nothing."""
 
 import json
 
@@ -132,7 +132,7 @@ def world(boss, alice, bob):
         *["repeated", "repeated_within"],
     ],
 )
-def test_what_is_not_json_is_400(world, body):
+def test_malformed_json_returns_400(world, body):
     answers = {endpoint: world.send(endpoint, body) for endpoint in WRITES}
 
     assert {
@@ -151,7 +151,7 @@ def test_what_is_not_json_is_400(world, body):
     ],
     ids=["repeated", "digits", "negative"],
 )
-def test_json_that_cannot_be_read_is_told_in_our_words(world, balance, said):
+def test_unreadable_json_is_described_in_our_words(world, balance, said):
     response = world.send("POST /api/accounts/", f'{{"currency": "USD", "balance": {balance}}}')
 
     assert response.status_code == 400
@@ -161,7 +161,7 @@ def test_json_that_cannot_be_read_is_told_in_our_words(world, balance, said):
 
 @pytest.mark.parametrize(("depth", "status"), [(48, 201), (49, 400), (917, 400)])
 @pytest.mark.parametrize("key", [{}, {"idempotency_key": "k1"}])
-def test_json_is_nested_so_deep_and_no_deeper(world, alice, bob, depth, status, key):
+def test_json_is_nested_in_50_levels_at_most(world, alice, bob, depth, status, key):
     """The batch and its list are two levels more; `note` is a field that nobody reads."""
     item = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 1}
     deep = "[" * (depth - 1) + "]" * (depth - 1)
@@ -202,7 +202,7 @@ def test_an_empty_body_names_what_is_missing(world, body):
 @pytest.mark.parametrize(
     "text", ["\0", "a\0b", "\ud800", "\udfffa", ["a"], {"a": "b"}, True], ids=ascii
 )
-def test_text_that_no_database_takes_names_the_field(world, text):
+def test_text_that_no_database_stores_names_the_field(world, text):
     answers = world.refused_fields(TEXTS, json.dumps(text))
 
     assert answers == {(endpoint, name): (400, [name]) for endpoint, name in answers}
@@ -232,7 +232,7 @@ def test_text_that_no_database_takes_names_the_field(world, text):
     ],
     ids=lambda number: number[:20],
 )
-def test_what_is_no_whole_number_of_64_bits_names_the_field(world, number):
+def test_an_invalid_whole_number_names_the_field(world, number):
     answers = world.refused_fields(NUMBERS, number)
 
     assert answers == {(endpoint, name): (400, [name]) for endpoint, name in answers}
@@ -281,7 +281,7 @@ def test_a_user_who_appears_at_the_same_time_is_a_conflict(transactional_db, bos
     assert not User.objects.filter(username="carol").exists()
 
 
-def test_an_error_of_ours_is_500_in_json_and_tells_nothing(boss, monkeypatch):
+def test_a_bug_returns_500_in_json_and_reveals_nothing(boss, monkeypatch):
     def fail(self):
         raise RuntimeError("a secret")
 
@@ -293,6 +293,6 @@ def test_an_error_of_ours_is_500_in_json_and_tells_nothing(boss, monkeypatch):
     assert response.json() == {"detail": "Internal server error.", "code": "server_error"}
 
 
-def test_what_no_client_asked_for_is_not_served(boss):
+def test_html_and_unknown_formats_are_not_served(boss):
     assert boss.get("/api/users/", Accept="text/html").status_code == 406
     assert boss.get("/api/users/?format=xml").status_code == 400

@@ -187,7 +187,7 @@ def examples_of(parameter: dict[str, Any]) -> list[Any]:
     return [typed.get(parameter["schema"].get("type"), str)(example) for example in found]
 
 
-def test_what_may_be_left_out_is_not_filled_in():
+def test_optional_parameters_are_not_filled_in():
     """A page that lets one try requests fills in examples: then no list would find anything."""
     seen = 0
 
@@ -200,7 +200,7 @@ def test_what_may_be_left_out_is_not_filled_in():
     assert seen > 50
 
 
-def test_the_first_try_of_every_list_finds_what_there_is(boss, alice, bob):
+def test_every_list_finds_rows_by_its_defaults(boss, alice, bob):
     """With the defaults, which a page that lets one try requests fills in."""
     alice.send(bob.account, 1)
     tried = 0
