@@ -27,6 +27,7 @@ from audit import trail
 from audit.admin import AuditedAdmin
 
 MICRO_UNITS_HELP = "1 000 000 is one unit of the currency."
+STILL_BOOKING = "This form is still being booked: save it again later."
 
 
 def link_to(page: str, number: int | None) -> str:
@@ -256,6 +257,8 @@ def booked_before(taken: idempotency.KeyTaken) -> str:
     """Say what a form booked when it was first sent."""
     try:
         booked = json.loads(taken.answer().body)["transfer"]
+    except idempotency.KeyInFlight:
+        return STILL_BOOKING
     except idempotency.KeyReused:
         return (
             "This form has already booked another transfer, and nothing was booked now. "
@@ -363,9 +366,7 @@ class TransferAdmin(AuditedAdmin):
         try:
             claim = idempotency.claimed(obj.created_by, key, asked)
         except idempotency.KeyInFlight as error:
-            raise ValidationError(
-                "This form is still being booked: save it again later."
-            ) from error
+            raise ValidationError(STILL_BOOKING) from error
         obj.save()
         idempotency.record_answer(claim, HTTPStatus.FOUND, {"transfer": obj.pk}, {})
 

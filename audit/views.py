@@ -51,10 +51,11 @@ class AuditedViewSet(GenericAPIView):
 
 
 class AuditedModelViewSet(AuditedViewSet, viewsets.ModelViewSet[Any]):
-    """Records every creation and deletion as well.
+    """Records every creation and deletion as well."""
 
-    A subclass opens the transaction of `create`, because only it knows what else belongs to it.
-    """
+    @retried
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().create(request, *args, **kwargs)
 
     def perform_create(self, serializer: BaseSerializer[Any]) -> None:
         row = serializer.save(**self.authorship())

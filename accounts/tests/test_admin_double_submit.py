@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 from django.test import Client
 
 from accounts.models import IdempotencyKey, Transfer
@@ -131,6 +131,19 @@ def test_a_form_sent_by_many_at_once_is_booked_once(boss, alice, bob):
     assert sum("was added successfully" in end.content.decode() for end in ends) == 1
     assert sum("and did not book it again" in end.content.decode() for end in ends) == 7
     assert (alice.balance, bob.balance) == (900_000, 100_000)
+
+
+def test_a_form_whose_key_expires_meanwhile_is_not_said_to_be_booked(
+    staff, alice, bob, monkeypatch
+):
+    def find_it_taken(*args, **kwargs):
+        raise IntegrityError("one_key_per_user")
+
+    monkeypatch.setattr(IdempotencyKey, "save", find_it_taken)
+    response = send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1")
+
+    assert messages(response) == ["This form is still being booked: save it again later."]
+    assert (alice.balance, bob.balance) == (1_000_000, 0)
 
 
 def test_a_form_that_is_still_being_booked_is_shown_with_its_key(staff, alice, bob, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 
 from accounts.models import Account, Transfer
 from accounts.rules import MAX_MICRO_UNITS
-from accounts.tests.test_races import at_once
+from accounts.tests.meetings import at_once
 from conftest import needs_row_locks
 
 TRANSFERS = "/api/transfers/"

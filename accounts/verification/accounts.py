@@ -125,27 +125,27 @@ class AccountCheck:
         totals, latest = self.totals, self.latest
 
         def differs(check: str, expected: Any, found: Any) -> Discrepancy:
-            return Discrepancy(check, expected, found, account, now)
+            return Discrepancy(check, expected, found, account, number)
 
         # This loop is most of the work: it runs once for each entry, so it looks plain values
         # up, and builds something only where there is a discrepancy.
         for entry in entries:
             before = kind
-            (_, now, kind, transfer, other, said, amount, after, utc, by, reason, link) = entry
+            (_, number, kind, transfer, other, code, amount, after, utc, by, reason, link) = entry
             day = utc.replace(tzinfo=UTC)
             total += amount
-            totals[said][kind] += amount
+            totals[code][kind] += amount
 
-            if now != seq + 1:
-                yield differs("seq", seq + 1, now)
+            if number != seq + 1:
+                yield differs("seq", seq + 1, number)
             if before == CLOSING:
-                currency = said
+                currency = code
                 if kind != OPENING:
                     yield differs("kind", OPENING, kind)
             elif kind not in AFTER_OPENING:
                 yield differs("kind", " or ".join(sorted(AFTER_OPENING)), kind)
-            if said != currency:
-                yield differs("currency", currency, said)
+            if code != currency:
+                yield differs("currency", currency, code)
             of_transfer = kind in OF_TRANSFERS
             if (transfer is None) is of_transfer:
                 yield differs("transfer", "a transfer" if of_transfer else None, transfer)
@@ -160,7 +160,7 @@ class AccountCheck:
             if day > latest:
                 yield differs("future", f"{as_text(latest)} or earlier", day)
             content = content_of(
-                account, now, kind, transfer, other, said, amount, after, day, by, reason
+                account, number, kind, transfer, other, code, amount, after, day, by, reason
             )
             digest = bytes(link)
             for_good = kind == CLOSING and chain.would_accept(content + FOR_GOOD, digest)
@@ -170,9 +170,9 @@ class AccountCheck:
                 # The right digest stays secret: with it, whoever changed the entry could finish.
                 yield differs("digest", "one that the key gives", digest)
                 for_good = kind == CLOSING
-            if now == recorded_seq:
+            if number == recorded_seq:
                 recorded_digest = digest
-            seq, balance, date = now, after, day
+            seq, balance, date = number, after, day
         return ChainEnd(
             seq, kind, currency, balance, total, date, digest, for_good, chain, recorded_digest
         )

@@ -165,9 +165,11 @@ def children(process: int) -> list[int]:
     return [int(pid) for pid in pids.split()]
 
 
-def settles(read: Callable[[], object], expected: object) -> bool:
-    """Return whether `read` returns what is expected, now or within some seconds."""
-    end = time.monotonic() + SETTLE_SECONDS
+def settles(
+    read: Callable[[], object], expected: object, seconds: float = SETTLE_SECONDS
+) -> bool:
+    """Return whether `read` returns what is expected, now or within `seconds`."""
+    end = time.monotonic() + seconds
     while read() != expected:
         if time.monotonic() > end:
             return False

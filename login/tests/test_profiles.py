@@ -22,7 +22,7 @@ def path(person, action=""):
 
 
 def shown(person, **fields):
-    accounts = [person.account.pk] if person.account else []
+    accounts = [person.account.pk] if hasattr(person, "account") else []
     return {"user_id": person.user.pk, **EMPTY, "accounts": accounts, **fields}
 
 

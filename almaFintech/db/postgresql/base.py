@@ -15,15 +15,15 @@ PAUSE_SECONDS = 2
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    paused_until: ClassVar[float] = 0.0
-    failure: ClassVar[str] = ""
+    # For each alias: the time until which nobody connects, and the failure that is raised instead.
+    pauses: ClassVar[dict[str, tuple[float, str]]] = {}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection:
-        if time.monotonic() < DatabaseWrapper.paused_until:
-            raise psycopg.OperationalError(DatabaseWrapper.failure)
+        until, failure = self.pauses.get(self.alias, (0.0, ""))
+        if time.monotonic() < until:
+            raise psycopg.OperationalError(failure)
         try:
             return super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
-            DatabaseWrapper.failure = str(error)
-            DatabaseWrapper.paused_until = time.monotonic() + PAUSE_SECONDS
+            self.pauses[self.alias] = time.monotonic() + PAUSE_SECONDS, str(error)
             raise

@@ -177,19 +177,25 @@ def test_a_stopped_database_keeps_nobody_waiting(tmp_path, database):
 @pytest.fixture
 def connects(monkeypatch):
     """A function that connects to a PostgreSQL as the settings do, with no pause left behind."""
-    monkeypatch.setattr(base.DatabaseWrapper, "paused_until", 0.0)
+    monkeypatch.setattr(base.DatabaseWrapper, "pauses", {})
     engine = "almaFintech.db.postgresql"
 
-    def connect(**database):
-        default = {
+    def connect(alias="default", **database):
+        settings = {
             "ENGINE": engine,
             "NAME": "wallet",
             "OPTIONS": {"connect_timeout": 2},
             **database,
         }
-        ConnectionHandler({"default": default})["default"].connect()
+        ConnectionHandler({"default": {}, alias: settings})[alias].connect()
 
     return connect
+
+
+def test_a_probe_that_cannot_connect_delays_no_request(connects, tmp_path):
+    for alias, socket_in in ("readyz", "nowhere"), ("default", "neither"):
+        with pytest.raises(psycopg.OperationalError, match=socket_in):
+            connects(alias, HOST=str(tmp_path / socket_in))
 
 
 @pytest.mark.server
