@@ -15,10 +15,10 @@ from django.test import Client
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
-from accounts import append_only as entries
 from accounts.models import Account
+from accounts.tests import triggers as entries
 from accounts.verification import Verification
-from audit import append_only as records
+from audit.tests import triggers as records
 
 PASSWORD = "a long and quiet river"
 

@@ -10,7 +10,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Field, Model
 
-from accounts import append_only
+from accounts.tests import triggers
 
 UNCHECKED = {
     "postgresql": "SET session_replication_role = {}".format,
@@ -25,14 +25,14 @@ def behind_the_back() -> Iterator[CursorWrapper]:
     """Yield a cursor that no trigger and no foreign key stops."""
     # Not a real schema editor: SQLite's checks the foreign keys when it is done.
     editor = cast(BaseDatabaseSchemaEditor, SimpleNamespace(connection=connection))
-    append_only.remove(None, editor)
+    triggers.remove(None, editor)
     with connection.cursor() as cursor:
         cursor.execute(UNCHECKED(OFF))
         try:
             yield cursor
         finally:
             cursor.execute(UNCHECKED(ON))
-            append_only.install(None, editor)
+            triggers.install(None, editor)
 
 
 def update(cursor: CursorWrapper, row: Model, field: "Field[Any, Any]", value: object) -> None:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from accounts import append_only
 from accounts.chain import content_of
 from accounts.models import Account, Entry, Transfer
+from accounts.tests import triggers
 from almaFintech.db import clock
 from almaFintech.db.guards import SideDoor
 
@@ -211,7 +211,7 @@ def test_the_database_refuses_to_change_entries(alice, statement):
 
     with (
         connection.cursor() as cursor,
-        pytest.raises(IntegrityError, match=append_only.MESSAGE),
+        pytest.raises(IntegrityError, match=triggers.MESSAGE),
         transaction.atomic(),
     ):
         cursor.execute(statement)

@@ -165,9 +165,7 @@ def children(process: int) -> list[int]:
     return [int(pid) for pid in pids.split()]
 
 
-def settles(
-    read: Callable[[], object], expected: object, seconds: float = SETTLE_SECONDS
-) -> bool:
+def settles(read: Callable[[], object], expected: object, seconds: float = SETTLE_SECONDS) -> bool:
     """Return whether `read` returns what is expected, now or within `seconds`."""
     end = time.monotonic() + seconds
     while read() != expected:

@@ -5,11 +5,11 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.models import QuerySet
 
-from accounts import append_only as entries
 from accounts.models import Account, Entry, Register
+from accounts.tests import triggers as entries
 from accounts.verification import Verification
-from audit import append_only as records
 from audit.models import End, Record
+from audit.tests import triggers as records
 
 
 def empty(*models):

@@ -14,8 +14,8 @@ from accounts.tests.meetings import at_once
 from accounts.verification import Verification
 from almaFintech.db import chains
 from almaFintech.db.guards import SideDoor
-from audit import append_only
 from audit.models import End, Record
+from audit.tests import triggers
 from audit.verification import Verification as RecordVerification
 from conftest import needs_row_locks
 
@@ -30,10 +30,10 @@ def records(boss, alice):
 def tamper(sql: str, *values: Any) -> None:
     """Change the records as somebody can who owns the database."""
     with connection.schema_editor() as editor:
-        append_only.remove(None, editor)
+        triggers.remove(None, editor)
         with connection.cursor() as cursor:
             cursor.execute(sql, values or None)
-        append_only.install(None, editor)
+        triggers.install(None, editor)
 
 
 def found() -> list[tuple]:
@@ -56,7 +56,7 @@ def test_the_database_refuses_to_change_records(records, statement):
 
     with (
         connection.cursor() as cursor,
-        pytest.raises(IntegrityError, match=append_only.MESSAGE),
+        pytest.raises(IntegrityError, match=triggers.MESSAGE),
         transaction.atomic(),
     ):
         cursor.execute(statement)

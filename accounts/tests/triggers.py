@@ -1,4 +1,4 @@
-"""The triggers that keep the entries of the ledger as they were written, from their migration."""
+"""The triggers that keep the entries as they were written, from their migration."""
 
 from importlib import import_module
 
