@@ -1,6 +1,6 @@
-# The server and its dependencies, without anything that builds, tests or configures it.
+# An image of the server and its dependencies, without build tools, tests or configuration.
 
-# docs/operating.md shows how to pin it by its digest.
+# docs/operating.md shows how to pin this image by digest.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -21,7 +21,7 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DEBUG=false \
     SERVE_ADDRESS=0.0.0.0:8000
-# The library that the driver for MariaDB loads.
+# The library that the MariaDB driver loads.
 ARG MARIADB=false
 RUN if [ "$MARIADB" = true ]; then \
         apt-get update \
@@ -40,5 +40,5 @@ USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import os; from urllib.request import urlopen; urlopen('http://127.0.0.1:' + (os.environ.get('PORT') or '8000') + '/healthz', timeout=4)"]
-# Checks, migrates and becomes the server, which finishes running requests on SIGTERM.
+# Checks the settings, migrates, and becomes the server, which shuts down gracefully on SIGTERM.
 CMD ["python", "-m", "almaFintech.server"]

