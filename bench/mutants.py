@@ -1,9 +1,9 @@
 """Mutation testing: each mistake in `bench.mutations` must make a test fail.
 
 Run it by hand; it takes minutes: `python -m bench.mutants [--list] [NAME ...]`. Each mutation is
-applied to a copy of the tree, and the tests it names are run there; one of them has to fail. They
-run on a PostgreSQL of their own, or on the server that DATABASE_URL names. The exit status is 1
-if a mutation survives, and 2 if the list no longer fits the code.
+applied to a copy of the tree, and the tests it names run there; one of them has to fail. They run
+on a temporary PostgreSQL, or on the server that DATABASE_URL names. The exit status is 1 if a
+mutation survives, and 2 if the list no longer fits the code.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parent.parent
-# A mutation may wait forever.
+# The time limit, because a mutation may make a test wait forever.
 SECONDS = 300
 LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv", ".env", ".*_cache", ".hypothesis", "node_modules", "__pycache__"),
@@ -40,7 +40,7 @@ class Stale(Exception):
 
 
 def mutated(mutation: Mutation, root: Path = ROOT) -> str:
-    """Return the text of the file with the mutation in it. Raises Stale."""
+    """Return the text of the file with the mutation applied. Raises Stale."""
     source = (root / mutation.file).read_text()
     found = source.count(mutation.old)
     if found != 1:
@@ -56,7 +56,7 @@ def mutated(mutation: Mutation, root: Path = ROOT) -> str:
 
 
 def check(mutation: Mutation, root: Path = ROOT) -> None:
-    """Raise Stale when the mutation does not apply, or names a test that does not exist."""
+    """Raise Stale if the mutation does not apply, or names a test that does not exist."""
     mutated(mutation, root)
     for test in mutation.tests:
         file, _, name = test.partition("::")
@@ -67,7 +67,7 @@ def check(mutation: Mutation, root: Path = ROOT) -> None:
 
 
 def outcome(mutation: Mutation, root: Path = ROOT) -> tuple[str, str]:
-    """Return whether the tests notice a mutation, and which test did or what went wrong."""
+    """Return whether the tests notice a mutation, and the name of that test or the error."""
     with tempfile.TemporaryDirectory(prefix="almafintech-mutant-") as folder:
         tree = Path(folder) / "tree"
         shutil.copytree(root, tree, ignore=LEFT_OUT)
@@ -76,7 +76,7 @@ def outcome(mutation: Mutation, root: Path = ROOT) -> tuple[str, str]:
 
 
 def run(tests: Sequence[str], tree: Path, *options: str) -> tuple[str, str]:
-    """Run tests in a tree: NOTICED when one fails, SURVIVED when all pass, BROKEN otherwise."""
+    """Run tests in a tree: NOTICED if one fails, SURVIVED if all pass, BROKEN otherwise."""
     report = tree / "junit.xml"
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     try:
@@ -99,8 +99,8 @@ def run(tests: Sequence[str], tree: Path, *options: str) -> tuple[str, str]:
 
 
 def verdict(report: str) -> tuple[str, str]:
-    """Read a report in JUnit's format, see `run`."""
-    # The report comes from a program that was started here.
+    """Return the outcome in a JUnit report, see `run`."""
+    # The report is safe to parse, because a program that was started here wrote it.
     cases = list(ElementTree.fromstring(report).iter("testcase"))  # noqa: S314
     for case in cases:
         for result in case:
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def survive(chosen: Sequence[Mutation], root: Path = ROOT) -> int:
-    """Print the outcome of each mutation; return the exit status."""
+    """Print the outcome of each mutation, and return the exit status."""
     try:
         for mutation in chosen:
             check(mutation, root)

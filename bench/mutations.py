@@ -305,21 +305,21 @@ MUTATIONS = (
         TRANSACTIONS,
         "\nATTEMPTS = 5",
         "\nATTEMPTS = 1",
-        "almaFintech/db/tests/test_transactions.py::test_two_that_lock_each_other_out_both_finish",
+        "almaFintech/db/tests/test_transactions.py::test_two_deadlocked_transactions_both_finish",
     ),
     mistake(
         "deadlock-not-known",
         FAILURES,
         '{"40001", "40P01"}',
         '{"40001"}',
-        "almaFintech/db/tests/test_transactions.py::test_two_that_lock_each_other_out_both_finish",
+        "almaFintech/db/tests/test_transactions.py::test_two_deadlocked_transactions_both_finish",
     ),
     mistake(
         "run-again-inside-a-transaction",
         TRANSACTIONS,
         "if connection.in_atomic_block:",
         "if False:",
-        "almaFintech/db/tests/test_transactions.py::test_inside_a_transaction_it_runs_once",
+        "almaFintech/db/tests/test_transactions.py::test_work_inside_a_transaction_runs_once",
     ),
     mistake(
         "edit-not-run-again",
@@ -421,7 +421,7 @@ MUTATIONS = (
         "return True",
         "test_accounts.py::test_users_write_nothing",
     ),
-    # Ways around the ledger, and the verification that finds them.
+    # Writes past the ledger, and the verification that finds them.
     mistake(
         "transfers-may-be-rewritten",
         MODELS,

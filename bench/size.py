@@ -1,4 +1,4 @@
-"""Bytes that a transfer takes on disk, with its entries and indexes.
+"""Measurement of the bytes that a transfer takes on disk, with its entries and indexes.
 
 Run on an empty database: `python scripts/with_postgres.py python -m bench.size`.
 """

@@ -1,1 +1,1 @@
-"""Tests of the whole server while it is being killed: `python -m crashtest.bank`."""
+"""Crash tests of the whole server: `python -m crashtest.bank`."""

@@ -3,11 +3,11 @@
 The production server runs on a PostgreSQL with its default durability. Clients send transfers,
 batches and cancellations, and repeat unanswered requests with the same Idempotency-Key, while
 workers, the server, backends of the database and the database itself are killed with SIGKILL at
-random moments and restarted. In the end everything is killed once more, and then the database must
-agree with the answers that the clients got, to the last micro unit.
+random moments and restarted. At the end everything is killed once more, and then the database must
+agree with the responses that the clients got, to the last micro unit.
 
-A killed process is not a power cut: the kernel still has whatever it wrote. That fsync reaches the
-disk is a promise of PostgreSQL and the disk, and is not tested here.
+Killing a process is not a power cut, because the kernel keeps the data that the process wrote.
+This test relies on PostgreSQL and the disk to make fsync durable.
 """
 
 import argparse
@@ -32,14 +32,14 @@ ACCOUNTS_EACH = 2
 REPLAYS_EACH = 200
 SHOWN = 10
 SECONDS_BETWEEN_LINES = 5
-# However badly a run goes, it ends this long after the requested time.
+# The latest end of a run, however badly it goes, after the requested time.
 SPARE_SECONDS = 900
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="crashtest.bank", description="Kill the bank at work.")
-    parser.add_argument("--seconds", type=int, default=60, help="how long clients send")
-    parser.add_argument("--kills", type=int, default=20, help="how many kills in that time")
+    parser.add_argument("--seconds", type=int, default=60, help="duration of the clients' work")
+    parser.add_argument("--kills", type=int, default=20, help="number of kills in that time")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="processes of the server")
     parser.add_argument("--threads", type=int, default=4, help="threads of each of them")
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     def end(number: int, frame: object) -> None:
         sys.exit(f"ended by signal {number}")
 
-    # Every signal leaves through the `with` below, so that no process stays behind.
+    # Every signal ends the `with` block below, so that no process stays behind.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, end)
     signal.alarm(options.seconds + SPARE_SECONDS)
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class Bank:
-    """One run: the two servers, the clients, and the answers that they got."""
+    """One run: the two servers, the clients, and the responses that they got."""
 
     def __init__(self, database: Database, server: WebServer, options: argparse.Namespace) -> None:
         self.database = database
@@ -86,12 +86,12 @@ class Bank:
         ]
 
     def run(self) -> int:
-        """Return the exit status: 0 when every promise was kept."""
+        """Return the exit status: 0 if every promise was kept."""
         self.open()
         start = time.monotonic()
         self.send_and_kill()
         seconds = time.monotonic() - start
-        say("killing everything once more, and asking again")
+        say("killing everything once more, and repeating requests")
         self.server.kill()
         self.database.kill()
         self.begin()
@@ -142,7 +142,7 @@ class Bank:
         self.memory.counts.clear()
 
     def send_and_kill(self) -> None:
-        """Let the clients work while this thread kills, and then let them finish."""
+        """Kill processes while the clients work, and then let the clients finish."""
         stop = threading.Event()
         threads = [
             threading.Thread(target=client.work, args=[stop], daemon=True)
@@ -185,7 +185,7 @@ class Bank:
                 )
 
     def kill(self) -> None:
-        """Kill something, and restart whatever does not come back by itself."""
+        """Kill something, and restart it unless it restarts by itself."""
         [kind] = self.rng.choices(
             ["worker", "server", "backend", "database", "both"], [30, 20, 10, 30, 10]
         )
@@ -206,18 +206,18 @@ class Bank:
                 service.start()
 
     def ask_again(self) -> None:
-        """Repeat answered requests; each key must get the same answer again."""
+        """Repeat answered requests; each key must get the same response again."""
         for client in self.clients:
             some = client.rng.sample(client.booked, min(REPLAYS_EACH, len(client.booked)))
             for operation in some:
                 try:
                     client.replay(operation)
                 except GaveUp:
-                    # It is counted; waiting as long for the others would prove nothing more.
+                    # It is counted. Waiting as long for the others would prove nothing more.
                     return
 
     def verify(self) -> Iterator[str]:
-        """Yield everything that is wrong, now that nothing moves any more."""
+        """Yield all violations, once nothing moves any more."""
         if self.memory.counts["given up"]:
             yield f"{self.memory.counts['given up']} requests were never answered"
         if not self.memory.counts["transfers acknowledged"]:
@@ -245,13 +245,13 @@ acknowledged: {done["transfers acknowledged"]} transfers by {done["single transf
 and {done["batches"]} batches, {done["cancels"]} cancels
 refused: {done["refused"]} for lack of funds; keys reused for something else: {done["keys reused"]}
 retries: {done["retries"]}, after {done["hang-ups"]} hang-ups and for all that was killed; \
-booked although the first answer was lost: {done["answers lost"]}
+booked although the first response was lost: {done["answers lost"]}
 deliberate replays: {done["replays"]}; audits: {done["audits"]}
-answers: {answers}
-clients waited {waited:.0%} of their time for something to come back, and at most \
+responses: {answers}
+clients waited {waited:.0%} of their time for restarts, and at most \
 {self.memory.longest_wait:.0f} seconds"""
         )
-        # The first ones show how it began, and the last ones how it ended.
+        # The first ones show the beginning, the last ones the end.
         for violation in violations[:SHOWN] + violations[SHOWN:][-SHOWN:]:
             say(f"VIOLATION: {violation}")
         say(

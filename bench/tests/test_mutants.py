@@ -1,4 +1,4 @@
-"""The mutations fit the code, and the command reports those that no test notices."""
+"""The mutations fit the code, and the command reports mutations that no test notices."""
 
 from collections import Counter
 
@@ -50,17 +50,17 @@ def test_names_are_unique():
     ] == []
 
 
-def test_a_mutation_that_a_test_notices(tree, capsys):
+def test_a_noticed_mutation_is_reported(tree, capsys):
     assert mutants.survive([TRIPLE], tree) == 0
 
     out = capsys.readouterr().out
     assert out.startswith("noticed  triple ")
     assert out.splitlines()[-1].startswith("1 of 1 noticed, in ")
-    # The tree itself is left alone.
+    # The tree itself is unchanged.
     assert (tree / TRIPLE.file).read_text() == CODE
 
 
-def test_a_mutation_that_survives(tree, capsys):
+def test_a_surviving_mutation_is_reported(tree, capsys):
     blind = TRIPLE._replace(name="blind", tests=("test_it.py::test_nothing",))
 
     assert mutants.survive([TRIPLE, blind], tree) == 1
@@ -85,7 +85,7 @@ def test_an_invalid_mutation_does_not_count_as_noticed(tree, capsys, new):
         ({"tests": ("test_no.py::test_one",)}, "there is no test test_no.py::test_one"),
     ],
 )
-def test_a_stale_list_is_named(tree, capsys, change, said):
+def test_a_stale_list_is_reported(tree, capsys, change, said):
     assert mutants.survive([TRIPLE._replace(**change)], tree) == 2
 
     assert said in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The crash test, for a quarter of a minute; run it longer by hand."""
+"""A short run of the crash test; run it longer by hand."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from conftest import once
 pytestmark = [once, pytest.mark.server]
 
 
-def test_nothing_is_lost_and_nothing_doubled_however_often_all_is_killed():
+def test_kills_neither_lose_nor_double_anything():
     options = ["--seconds", "15", "--kills", "8", "--clients", "4", "--seed", "11"]
     bank = subprocess.run(
         [sys.executable, "-m", "crashtest.bank", *options],

@@ -1,4 +1,4 @@
-"""The crash test notices each way to lose or double something."""
+"""The crash test notices lost, doubled and altered operations of each kind."""
 
 import json
 from types import SimpleNamespace as Row
@@ -15,7 +15,7 @@ ANSWERED = {"id": 7, "currency": "USD", **SENT}
 
 @pytest.fixture
 def memory() -> Memory:
-    """One transfer that was acknowledged, and then cancelled."""
+    """The memory of one transfer that was acknowledged, and then cancelled."""
     answer = Answer(201, json.dumps(ANSWERED).encode())
     operation = Operation("alice", "key-1", TRANSFERS, SENT, Outcome.BOOKED, answer)
     return Memory(operations=[operation], cancels={7: Outcome.BOOKED})
@@ -23,7 +23,7 @@ def memory() -> Memory:
 
 @pytest.fixture
 def books() -> Books:
-    """The rows as they should be."""
+    """The correct rows for it."""
     names = ("account_id", "seq", "kind", "transfer_id", "amount", "balance_after")
     entries = [
         (1, 1, "opening", None, 100, 100),
@@ -41,7 +41,7 @@ def books() -> Books:
     )
 
 
-def test_books_that_agree(memory, books):
+def test_books_that_agree_have_no_discrepancies(memory, books):
     assert list(discrepancies(memory, books, OPENINGS)) == []
 
 
@@ -73,7 +73,7 @@ def invent_a_key(memory, books):
     books.keys.append(Row(username="bob", key="key-1", status=201, body="{}"))
 
 
-def book_what_was_refused(memory, books):
+def book_a_refused_transfer(memory, books):
     memory.operations[0].outcome = Outcome.REFUSED
 
 
@@ -113,7 +113,7 @@ def enter_one_side(memory, books):
         lose_the_key,
         keep_another_answer,
         invent_a_key,
-        book_what_was_refused,
+        book_a_refused_transfer,
         book_half_a_batch,
         forget_the_cancellation,
         cancel_unasked,

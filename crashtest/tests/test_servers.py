@@ -1,4 +1,4 @@
-"""Servers killed by the crash test come back."""
+"""Servers that the crash test has killed can start again."""
 
 import tempfile
 from pathlib import Path
@@ -12,8 +12,8 @@ pytestmark = [once, pytest.mark.server]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_database_that_was_killed_at_its_start_can_be_started(lock):
-    # The path of a socket may have 107 bytes; pytest's own folders are deeper.
+def test_a_database_killed_while_starting_starts_again(lock):
+    # The path of a socket has at most 107 bytes, and pytest's own folders are deep.
     with (
         tempfile.TemporaryDirectory(prefix="lock-", ignore_cleanup_errors=True) as folder,
         Database(Path(folder)) as database,
