@@ -2,5 +2,5 @@
 
 __version__ = "1.0.0"
 
-# The exit status of a server or worker that cannot serve with its configuration.
+# The exit status of a server or worker that refuses its configuration.
 EXIT_STATUS = 3

@@ -34,7 +34,7 @@ LONGEST_SEARCH = 254
 
 admin.site.site_header = admin.site.site_title = "almaFintech"
 admin.site.index_title = "Administration"
-# The site is an API, which has no pages to view; and the lists need the width of the page.
+# The API has no pages for "View site" to open, and the lists need the full width.
 admin.site.site_url = None
 admin.site.enable_nav_sidebar = False
 
@@ -51,14 +51,14 @@ class BoundedPaginator(Paginator):
 
 
 class BoundedList(ChangeList):
-    """A list that says when it ends before its rows do."""
+    """A list that says so when its pages do not reach the last row."""
 
     def get_results(self, request: HttpRequest) -> None:
         try:
             super().get_results(request)
         except (LookupError, OverflowError, ValueError) as error:
-            # Django refuses an invalid filter when it is built. Some, such as one of the year 0,
-            # only fail when the rows are counted.
+            # Django refuses most invalid filters when it builds them. Some, such as the year 0,
+            # fail only when the rows are counted.
             raise IncorrectLookupParameters(error) from error
         if self.result_count >= BoundedPaginator.most:
             listed = (
@@ -68,17 +68,17 @@ class BoundedList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         rows = super().get_queryset(request, *args, **kwargs)
-        # Django ignores a search for a NUL, and an action would then be on every row.
+        # Django ignores a search for NUL, and an action would then apply to every row.
         return rows if self.search_form_class(request.GET).is_valid() else rows.none()
 
 
 def is_number(text: str) -> bool:
-    """Whether a row may have the number `text`: none is beyond 64 bits."""
+    """Return whether `text` can be the number of a row: at most 64 bits."""
     return bool(re.fullmatch("[0-9]{1,19}", text)) and int(text) <= BigIntegerField.MAX_BIGINT
 
 
 class NumericOptions(AutocompleteMixin):
-    """A field that only looks up numbers: Django's looks up even `abc`, and fails."""
+    """A widget that looks up numbers only; Django's own also looks up `abc`, and fails."""
 
     def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
         return super().optgroups(name, [text for text in value if is_number(text)], attr)
@@ -93,7 +93,7 @@ class NumberSelectMultiple(NumericOptions, AutocompleteSelectMultiple):
 
 
 class NumbersField(ModelMultipleChoiceField):
-    """Rows chosen by number: Django's field looks up even a number beyond 64 bits, and fails."""
+    """Rows chosen by number; Django's own field also looks up numbers above 64 bits, and fails."""
 
     def clean(self, value: Any) -> Any:
         for text in value or ():
@@ -105,7 +105,7 @@ class NumbersField(ModelMultipleChoiceField):
 
 
 class WalletAdmin(admin.ModelAdmin):
-    """Pages that open over a million rows and show every refusal as a message.
+    """Pages that stay fast over a million rows and show every refusal as a message.
 
     The search box looks up a number in the columns `id_fields`, and compares any other text with
     the column `text_field`. Lists are sorted by columns that have an index: name no other column
@@ -151,11 +151,11 @@ class WalletAdmin(admin.ModelAdmin):
     def save_or_show(
         self, request: HttpRequest, object_id: str | None, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Django's page that adds or edits a row; a POST runs in one transaction."""
+        """Run Django's page that adds or edits a row; a POST runs in one transaction."""
         return super().changeform_view(request, object_id, *args, **kwargs)
 
     def filled_form(self, request: HttpRequest) -> str:
-        """The address of the add page that fills its form with what was typed."""
+        """Return the address of the add page with the typed values filled in."""
         names = flatten_fieldsets(self.get_fieldsets(request))
         typed = {name: request.POST.get(name, "") for name in names if "password" not in name}
         return f"{request.path}?{urlencode(typed)}"
@@ -180,8 +180,8 @@ class WalletAdmin(admin.ModelAdmin):
         return super().response_action(request, queryset, *args, **kwargs)
 
     def _fault_of_selection(self, request: HttpRequest, listed: QuerySet[Any]) -> str:
-        """Say why an action cannot run on the selected rows of the list; "" when it can."""
-        # Read as Django's form of the actions reads it, or the action might be on other rows.
+        """Return why an action cannot run on the selected rows, or "" if it can."""
+        # Read as Django's action form reads it, or the action might apply to other rows.
         across = ActionForm.base_fields["select_across"]
         if across.clean(request.POST.get("select_across")):
             rows = listed[: MOST_AT_ONCE + 1].count()
@@ -190,16 +190,16 @@ class WalletAdmin(admin.ModelAdmin):
             return "" if rows else "The list is empty."
         selected = set(request.POST.getlist(ACTION_CHECKBOX_NAME))
         numbers = {int(text) for text in selected if is_number(text)}
-        # A row may have left the list since the page was opened, by a filter that it no longer
-        # meets. An action on the others alone would look like one on all that were selected.
+        # A row may have left the list since the page was opened, because it no longer meets a
+        # filter. An action on the remaining rows would look like one on the whole selection.
         if len(numbers) < len(selected) or listed.filter(pk__in=numbers).count() < len(numbers):
-            return "Not all of what was selected is in the list: select again."
+            return "Some of the selected rows are no longer in the list: select again."
         return ""
 
     def run_view(
         self, request: HttpRequest, view: Callable[[], HttpResponse], *, refused: str
     ) -> HttpResponse:
-        """Run a view of Django's; show a refusal as a message on the page at `refused`."""
+        """Run a view of Django; show a refusal as a message on the page at `refused`."""
         try:
             return retried(view)() if request.method == "POST" else view()
         except ValidationError as refusal:

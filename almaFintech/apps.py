@@ -17,7 +17,7 @@ class AlmaFintechConfig(AppConfig):
 
 
 def use_all_variables_of_sqlite(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Allow as many variables in a statement as this SQLite does, so that one is enough.
+    """Allow as many variables in a statement as this SQLite does, so that none has to be split.
 
     Django 5.2 splits statements at 999, the limit of SQLite before 3.32.
     """

@@ -1,4 +1,4 @@
-"""The ASGI entry point, for ASGI servers of your own: `make serve` serves the one in wsgi.py."""
+"""The ASGI entry point, for other ASGI servers; `make serve` uses wsgi.py."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Empty databases beside that of the tests, for other processes to fill."""
+"""Fixtures of empty databases that other processes can fill."""
 
 import os
 import uuid

@@ -1,4 +1,4 @@
-"""The one family of errors: every floor may raise them, and `api/errors.py` answers them."""
+"""All errors that clients see: any layer may raise them; `api/errors.py` builds the responses."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -11,11 +11,11 @@ RETRY_AFTER_SECONDS = 5
 
 
 class WalletError(Exception):
-    """An error that clients can act on. A subclass gives its class attributes.
+    """An error that clients can act on. Subclasses set the class attributes.
 
     Attributes:
         default_code: the `code` that clients may rely on.
-        default_detail: the message for people, unless the error is given another one.
+        default_detail: the message for people, unless the constructor gets another one.
         status_code: the HTTP status.
         wait: seconds after which the same request may succeed.
         details: fields of the response beside `detail` and `code`.
@@ -49,10 +49,10 @@ class WalletError(Exception):
 
 
 class Refusal(WalletError, ValidationError):
-    """A request that is understood and refused, and that has changed nothing.
+    """A valid request that a rule refuses; it has changed nothing.
 
-    index: which of several objects was refused, counted from 0. Only the response of `of_item()`
-    names it.
+    index: the position of the refused object among several, from 0. Only the response of
+        `of_item()` contains it.
     """
 
     status_code: int = status.HTTP_400_BAD_REQUEST
@@ -69,7 +69,7 @@ class Refusal(WalletError, ValidationError):
         self.index = index
 
     def of_item(self) -> Self:
-        """Return the same refusal, whose response names the `index` of the refused item."""
+        """Return the same refusal with the `index` of the refused item in its response."""
         return type(self)(self.detail, index=self.index, details={"index": self.index})
 
 
@@ -102,7 +102,7 @@ class Conflict(WalletError):
 class LengthRequired(WalletError):
     status_code = status.HTTP_411_LENGTH_REQUIRED
     default_code = "length_required"
-    default_detail = "The request must tell the length of its body: Content-Length is missing."
+    default_detail = "The request must declare the length of its body: Content-Length is missing."
 
 
 class BodyTooLarge(WalletError):

@@ -30,7 +30,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- The environment ---------------------------------------------------------------------
 
-# More than anybody needs, and the database can still store such dates.
+# More than anybody needs, and dates that the database can still store.
 CENTURY_DAYS = 36_500
 
 ENVIRONMENT = {
@@ -298,10 +298,13 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": (BASE_DIR / "almaFintech" / "api" / "description.md").read_text(),
     "TAGS": [
         {"name": "login", "description": "Tokens."},
-        {"name": "users", "description": "Who may log in. For staff."},
-        {"name": "profiles", "description": "Who has access to which accounts. For staff."},
+        {"name": "users", "description": "The people who may log in. For staff."},
+        {
+            "name": "profiles",
+            "description": "The contact data and the accounts of each user. For staff.",
+        },
         {"name": "accounts", "description": "Balances, and the statements that explain them."},
-        {"name": "transfers", "description": "Money on its way from one account to another."},
+        {"name": "transfers", "description": "Payments from one account to another."},
         {"name": "api", "description": "The entry points."},
     ],
     "SCHEMA_PATH_PREFIX": "/api/",
@@ -316,9 +319,9 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "almaFintech.api.openapi.add_error_schemas",
     ],
-    # Everything that the pages of the documentation load comes from this server.
+    # The documentation pages load everything from this server.
     "SWAGGER_UI_DIST": "SIDECAR",
-    # The token that somebody has pasted survives a reload of the page.
+    # A pasted token survives a reload of the page.
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": True},
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
@@ -344,5 +347,5 @@ USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-# The installed packages contain the files, so nothing must be collected before a start.
+# The installed packages contain the files, so there is nothing to collect before a start.
 WHITENOISE_USE_FINDERS = True

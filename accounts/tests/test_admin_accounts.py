@@ -323,6 +323,6 @@ def test_no_account_is_deleted_when_a_selected_one_is_missing(staff, alice, numb
     response = act(staff, ACCOUNTS, "delete_selected", alice.account, number, post="yes")
 
     assert messages(response) == [
-        "Not all of what was selected is in the list: select again. Nothing was changed."
+        "Some of the selected rows are no longer in the list: select again. Nothing was changed."
     ]
     assert alice.balance == 1_000_000

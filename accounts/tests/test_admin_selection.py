@@ -31,7 +31,7 @@ def test_nothing_is_cancelled_when_a_selected_row_is_missing(staff, alice, bob, 
     )
 
     assert messages(response) == [
-        "Not all of what was selected is in the list: select again. Nothing was changed."
+        "Some of the selected rows are no longer in the list: select again. Nothing was changed."
     ]
     assert (alice.balance, bob.balance) == (999_999, 1)
 
@@ -41,7 +41,7 @@ def test_a_row_that_has_left_the_list_is_not_cancelled_again(staff, alice, bob):
     assert messages(act(staff, path, "cancel_selected", transfer)) == ["1 cancelled."]
 
     assert messages(act(staff, path, "cancel_selected", transfer)) == [
-        "Not all of what was selected is in the list: select again. Nothing was changed."
+        "Some of the selected rows are no longer in the list: select again. Nothing was changed."
     ]
     assert (alice.balance, bob.balance) == (1_000_000, 0)
 

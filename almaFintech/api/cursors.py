@@ -1,4 +1,4 @@
-"""Cursors: the places in a list from which its pages start, as text for a query."""
+"""Cursors: positions in a list as text, from which its pages start."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Model
 from rest_framework import serializers
 
-# The values of the columns in a row that the documentation names.
+# Example values of the columns, for the documentation.
 EXAMPLES = {"id": 100, "seq": 100, "date": datetime(2026, 5, 1, 12, tzinfo=UTC)}
 
 
@@ -22,14 +22,14 @@ class Place(NamedTuple):
 
 
 def encode(ordering: str, place: Place) -> str:
-    """Write down a place in the rows by `ordering`."""
+    """Return the cursor of a place in the rows by `ordering`."""
     direction = [("r", "1")] if place.before else []
     tokens = [("s", ordering), *direction, *(("p", value) for value in place.key)]
     return b64encode(urlencode(tokens).encode("ascii")).decode("ascii")
 
 
 def decode(cursor: str, ordering: str, model: type[Model], columns: Sequence[str]) -> Place:
-    """Read what `encode` wrote. Raises ValueError unless the cursor is one of this ordering."""
+    """Return the place of a cursor. Raises ValueError unless it belongs to this ordering."""
     text = b64decode(cursor.encode("ascii"), validate=True).decode("ascii")
     tokens = parse_qs(text, keep_blank_values=True, strict_parsing=True, max_num_fields=9)
     if tokens.pop("s", None) != [ordering] or tokens.keys() - {"p", "r"}:
@@ -38,17 +38,17 @@ def decode(cursor: str, ordering: str, model: type[Model], columns: Sequence[str
     try:
         key = [field_of(model, name).run_validation(value) for name, value in values]
     except serializers.ValidationError as error:
-        raise ValueError("This is not the key of a row.") from error
+        raise ValueError("This cursor holds no valid key.") from error
     return Place(key, before="r" in tokens)
 
 
 def example(ordering: str, columns: Sequence[str]) -> str:
-    """Return a cursor as the links of a list by `ordering` have it."""
+    """Return an example of a cursor in a list by `ordering`."""
     return encode(ordering, Place([EXAMPLES[name] for name in columns]))
 
 
 def field_of(model: type[Model], name: str) -> serializers.Field[Any, Any, Any, Any]:
-    """Return the field that reads a value of a column back from a cursor."""
+    """Return the field that parses a column's value in a cursor."""
     column = model._meta.get_field(name)
     if isinstance(column, models.DateTimeField):
         return serializers.DateTimeField()

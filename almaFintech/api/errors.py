@@ -1,4 +1,4 @@
-"""The one door by which errors become HTTP responses."""
+"""Translation of errors into HTTP responses, for the whole server."""
 
 import logging
 from typing import Any
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def translated(error: Exception) -> Exception:
-    """Return the WalletError that stands for `error`, or `error` itself if none does."""
+    """Return the WalletError for `error`, or `error` itself if there is none."""
     match error:
         case WalletError():
             return error
@@ -52,7 +52,7 @@ def translated(error: Exception) -> Exception:
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer what a view raised as `{"detail": ..., "code": ...}`, or errors by field."""
+    """Return the response to an error of a view: `{"detail": ..., "code": ...}`, or by field."""
     error = translated(error)
     if isinstance(error, WalletError):
         return Response(error.body(), error.status_code, headers=error.headers())
@@ -65,10 +65,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Answer what Django refuses before a view."""
+    """Return the response to a request that Django refuses before any view."""
     return in_json(request.path, BadRequest()) or defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Answer a bug."""
+    """Return the response to an unexpected exception."""
     return in_json(request.path, ServerError()) or defaults.server_error(request)

@@ -1,7 +1,7 @@
-"""The OpenAPI document of the API, derived from the views.
+"""Derivation of the OpenAPI document from the views.
 
 The errors of an operation follow from its permissions, its parameters and its body; `@operation`
-adds those that its rules raise. The example of each error is what the error handler returns.
+adds those of its business rules. The example of each error is the error handler's response.
 """
 
 import json
@@ -36,7 +36,7 @@ JSON = "application/json"
 MAX_INT64 = 2**63 - 1
 WHOLE_NUMBER = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_INT64}
 
-# Text without NUL, which no database stores; and such text that is not blank.
+# Text without NUL, which no database stores; and the same for text that is not blank.
 TEXT = r"^[^\x00]*$"
 NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
@@ -52,14 +52,14 @@ VERBS = {
 # The responses to errors: the component that many operations share, and a description.
 RESPONSES = {
     400: ("", "The request is invalid, or a rule refuses it. Nothing has changed."),
-    401: ("Unauthorized", "The token is missing, or not valid any more."),
+    401: ("Unauthorized", "The token is missing or no longer valid."),
     403: ("Forbidden", "This user may not do this."),
     404: ("NotFound", "It does not exist, or this user may not see it."),
     406: ("NotAcceptable", "No response has a media type that `Accept` asks for."),
     408: ("RequestTimeout", "The body did not arrive in time."),
-    409: ("", "Something else happened meanwhile. Nothing has changed."),
+    409: ("", "The request conflicts with another one. Nothing has changed."),
     411: ("LengthRequired", "The request does not state the length of its body."),
-    412: ("", "It has changed since it was read. Nothing has changed now."),
+    412: ("", "It has changed since the client read it. The request has changed nothing."),
     413: ("ContentTooLarge", "The body is larger than this server reads."),
     415: ("UnsupportedMediaType", "The body has an unsupported media type or charset."),
     422: ("", "The key belongs to another request. Nothing has changed."),
@@ -98,7 +98,7 @@ OF_BODIES: tuple[Error, ...] = (
     refusals.BodyTooLarge,
     exceptions.UnsupportedMediaType("text/plain"),
 )
-# BadRequest answers more parameters than the server reads.
+# BadRequest is the response to more parameters than the server reads.
 OF_QUERIES: tuple[Error, ...] = (
     refusals.BadRequest,
     exceptions.ValidationError({"acount": [UNKNOWN]}),
@@ -124,13 +124,15 @@ def operation(
     headers: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Callable[[V], V]:
-    """Describe a method of a view, beside what `Schema` derives.
+    """Describe a method of a view, in addition to what `Schema` derives.
 
     name: the operation id, for a method that is not one of a ModelViewSet.
     summary, description: by default the first paragraph of the method's docstring, and the rest.
-    errors: what the rules behind the method raise.
-    headers: the headers of its success.
-    `options` are those of `extend_schema`. Decorators of one method add up.
+    errors: the errors that the rules behind the method raise.
+    headers: the headers of its successful response.
+    options: those of `extend_schema`.
+
+    A method may have several such decorators; they add up.
     """
 
     def decorate(method: V) -> V:
@@ -161,7 +163,7 @@ class Schema(AutoSchema):
         facts = facts_of(self._method())
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "path":
-                # Each is an id: of the view's own rows, unless its name has a noun.
+                # Each is an id: of the view's own rows, unless its name contains a noun.
                 noun = parameter["name"].removesuffix("id").rstrip("_") or self.view.basename
                 parameter["description"] = f"The id of the {noun}."
                 parameter["schema"] = {**WHOLE_NUMBER, "minimum": 1}
@@ -198,14 +200,14 @@ class Schema(AutoSchema):
         return f"As PUT does. {description}" if self._edits_by_post() else description
 
     def _docstring(self) -> tuple[str, str]:
-        """Return the first paragraph of the method's docstring, and the others if there are any."""
+        """Return the first paragraph of the method's docstring, and the rest, if any."""
         text = get_doc(self._method()) or get_doc(type(self.view))
         first, _, others = text.partition("\n\n")
         return first, others or first
 
     def map_parsers(self) -> list[Any]:
-        # Forms are accepted as well, with the same names; a client that is generated from three
-        # media types of one body would have three arguments for it.
+        # Forms with the same names are accepted as well, but a client generated from three media
+        # types would have three arguments for one body.
         return [JSON]
 
     def get_paginated_name(self, serializer_name: str) -> str:
@@ -219,12 +221,12 @@ class Schema(AutoSchema):
         for name, described in properties.items():
             refine(described, serializer.fields[name], direction)
         if direction == "response" and isinstance(serializer, serializers.ModelSerializer):
-            # A row may lack what a request must state: a transfer outlives its accounts.
+            # A row may lack what a request must contain: a transfer outlives its accounts.
             columns = nullable_columns(serializer.Meta.model)
             for name, described in properties.items():
                 if serializer.fields[name].source in columns and described.get("type") == "integer":
                     described["type"] = ["integer", "null"]
-            # A response has all fields, those too that a request may omit.
+            # A response has all fields, even those that a request may omit.
             sometimes = getattr(serializer.Meta, "sometimes", ())
             schema["required"] = sorted(properties.keys() - set(sometimes))
         return schema
@@ -239,21 +241,20 @@ class Schema(AutoSchema):
         return Query
 
     def _headers(self) -> dict[str, Any]:
-        """Return the headers that a success has because of its kind."""
+        """Return the headers that follow from the kind of operation."""
         headers: dict[str, Any] = {}
         query = self._query_class()
         if issubclass(query, PageQuery):
             url = "http://localhost:8000" + re.sub("{.*?}", "1", self.path)
             url = replace_query_param(url, "cursor", query.example_cursor())
             headers["Link"] = {
-                "description": "The pages beside this one (RFC 8288), with `rel` `next` and "
-                "`prev`.",
+                "description": "Links to the `next` and `prev` pages (RFC 8288).",
                 "schema": {"type": "string"},
                 "example": f'<{url}>; rel="next"',
             }
         if getattr(self.view, "action", None) == "create":
             headers["Location"] = {
-                "description": "The path of what was created.",
+                "description": "The path of the created object.",
                 "required": True,
                 "schema": {"type": "string", "format": "uri-reference"},
                 "example": f"{self.path}1/",
@@ -261,7 +262,7 @@ class Schema(AutoSchema):
         return headers
 
     def _errors(self, operation: dict[str, Any], own: Iterable[Error]) -> dict[str, Any]:
-        """Return the responses to errors; those without errors of `own` are shared components."""
+        """Return the responses to errors; those without errors in `own` are shared components."""
         derived, own_by_status = answers(self._derived_errors(operation)), answers(own)
         found = {}
         for status in {*derived, *own_by_status}:
@@ -309,17 +310,17 @@ def answers(errors: Iterable[Error]) -> defaultdict[int, list[Response]]:
     for error in errors:
         answer = exception_handler(error() if isinstance(error, type) else error, {})
         if answer is None:
-            raise TypeError(f"no client gets to see {error!r}")
+            raise TypeError(f"no client ever sees {error!r}")
         found[answer.status_code].append(answer)
     return found
 
 
 def error_response(answers: list[Response], description: str) -> dict[str, Any]:
-    """Describe the errors of one status, with an example of each code."""
+    """Return the description of the errors of one status, with an example of each code."""
     examples: dict[str, Any] = {}
     headers: dict[str, Any] = {}
     for answer in answers:
-        # YAML takes plain texts alone, and those of DRF carry their code.
+        # YAML accepts only plain strings; DRF's are objects with a code.
         value = json.loads(json.dumps(answer.data))
         examples[value.get("code", "fields")] = {"value": value}
         headers = error_headers(answer.headers) | headers
@@ -359,7 +360,7 @@ def refine(schema: dict[str, Any], field: Any, direction: str) -> None:
         schema |= {name: bound for name, bound in bounds.items() if bound is not None}
     if isinstance(field, serializers.CharField) and direction == "request":
         if "oneOf" in schema:
-            # A blank may be one of either kind.
+            # A blank may match either alternative.
             schema["anyOf"] = schema.pop("oneOf")
         elif "format" not in schema:
             trimmed = field.trim_whitespace and not field.allow_blank
@@ -367,7 +368,7 @@ def refine(schema: dict[str, Any], field: Any, direction: str) -> None:
 
 
 def nullable_columns(model: type[Model]) -> set[str]:
-    """Return the names of the columns that may be null; of references with and without `_id`."""
+    """Return the names of the nullable columns, those of references with and without `_id`."""
     columns = [column for column in model._meta.concrete_fields if column.null]
     return {name for column in columns for name in (column.name, column.attname)}
 
@@ -377,33 +378,33 @@ def reference_to(kind: str, name: str) -> dict[str, str]:
 
 
 def add_error_schemas(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Add the two kinds of errors, with all codes: those of the examples, and of Python alone."""
+    """Add the two kinds of errors, with the codes of the examples and those of Python callers."""
     codes = {*re.findall(r'"code": "(\w+)"', json.dumps(result, default=str))}
     codes |= {kind.default_code for kind in refusals.WalletError.kinds()}
     codes.add(exceptions.MethodNotAllowed.default_code)
     schemas = result["components"]["schemas"]
     schemas["Error"] = {
         "type": "object",
-        "description": "What was wrong, for people, and its stable `code`, for programs.",
+        "description": "A message for people, and a stable `code` for programs.",
         "properties": {
-            "detail": {"type": "string", "description": "What was wrong, for people."},
+            "detail": {"type": "string", "description": "A message for people."},
             "code": {
                 "type": "string",
                 "enum": sorted(codes),
-                "description": "What was wrong, for programs; a code does not change.",
+                "description": "The kind of error, for programs; codes do not change.",
             },
             "index": {
                 "type": "integer",
                 "minimum": 0,
-                "description": "In a batch, the first transfer that was refused, from 0.",
+                "description": "In a batch, the position of the first refused transfer, from 0.",
             },
         },
         "required": ["detail", "code"],
     }
     schemas["FieldErrors"] = {
         "type": "object",
-        "description": "What was wrong with each field or parameter; `non_field_errors` is the "
-        "body as a whole.",
+        "description": "Messages for each invalid field or parameter; `non_field_errors` has those "
+        "for the body as a whole.",
         "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
         "minProperties": 1,
     }

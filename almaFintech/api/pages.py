@@ -18,7 +18,7 @@ from almaFintech.api.views import JsonErrors
 
 @cache
 def document() -> dict[str, Any]:
-    """Return the OpenAPI document, which is built once: it is the same for all users."""
+    """Return the OpenAPI document; it is the same for all users, so it is built only once."""
     return SchemaGenerator().get_schema(public=True)
 
 

@@ -1,4 +1,4 @@
-"""Pages of lists."""
+"""Pagination of lists by key."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,10 +21,9 @@ class KeysetPagination(BasePagination):
     """Pages of a bare array, linked by the `Link` header (RFC 8288).
 
     A page starts after the key of the row before it, so its cost does not depend on how many
-    rows precede it, and new or deleted rows do not shift it. The view's PageQuery says which page
-    to read.
+    rows precede it, and new or deleted rows do not shift it. The view's PageQuery selects the page.
 
-    link_parameters: parameters of the links beside those of the request and the cursor.
+    link_parameters: parameters to add to the links, besides the cursor and those of the request.
     """
 
     def __init__(self, **link_parameters: str) -> None:
@@ -45,7 +44,7 @@ class KeysetPagination(BasePagination):
         descending = self.ordering.startswith("-") != backward
         after = self.place and beyond(self.columns, self.place.key, descending=descending)
         columns = [f"-{name}" if descending else name for name in self.columns]
-        # One row more than the page tells whether there is another page.
+        # One more row than the page holds shows whether there is another page.
         limit: int = query.validated_data["limit"]
         rows: list[Any] = first_rows(queryset, columns, limit + 1, after=after)
         more, rows = len(rows) > limit, rows[:limit]
@@ -63,7 +62,7 @@ class KeysetPagination(BasePagination):
         return Response(data, headers={"Link": ", ".join(links)} if links else None)
 
     def _place(self, cursor: str | None, rows: QuerySet[Any]) -> Place | None:
-        """Read the cursor, or refuse it unless it is one of this ordering."""
+        """Decode the cursor, or refuse it unless it belongs to this ordering."""
         if cursor is None:
             return None
         try:
@@ -81,7 +80,7 @@ class KeysetPagination(BasePagination):
 
     def _key_at(self, index: int) -> Sequence[Any]:
         if not self.page:
-            # Its rows were deleted, and the link leads back from where it would start.
+            # Its rows were deleted: link back from where the page would start.
             assert self.place is not None  # noqa: S101
             return self.place.key
         row = self.page[index]

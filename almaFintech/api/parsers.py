@@ -14,7 +14,7 @@ TOO_DEEP = "JSON parse error - nested too deeply"
 
 
 class JSONParser(parsers.JSONParser):
-    """Parses JSON that every parser reads the same way."""
+    """A JSON parser that refuses what other parsers would read differently."""
 
     def parse(
         self,
@@ -40,7 +40,7 @@ class JSONParser(parsers.JSONParser):
 
 
 def is_deeper(body: Any, levels: int) -> bool:
-    """Tell whether arrays and objects are nested more than `levels` deep."""
+    """Return whether arrays and objects are nested more than `levels` deep."""
     layer = [body] if isinstance(body, (dict, list)) else []
     for _ in range(levels):
         inside = (each.values() if isinstance(each, dict) else each for each in layer)
@@ -52,15 +52,15 @@ def whole_number(digits: str) -> int:
     try:
         return int(digits)
     except ValueError as error:
-        # The message of Python is for programmers.
+        # Python's own message is for programmers.
         raise ValueError("a number has too many digits") from error
 
 
 def without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object whose names are unique (RFC 8259, section 4).
+    """Build an object, and refuse repeated names (RFC 8259, section 4).
 
-    Parsers differ in which value of a repeated name they take, so a gateway could check another
-    value than the one that is booked here.
+    Parsers differ in which value of a repeated name they use, so a gateway could check a different
+    value from the one that is booked here.
     """
     found: dict[str, Any] = {}
     for name, value in pairs:

@@ -1,4 +1,4 @@
-"""The user behind a request."""
+"""Access to the user of a request."""
 
 from typing import cast
 
@@ -8,5 +8,5 @@ from rest_framework.request import Request
 
 
 def acting_user(request: Request | HttpRequest) -> User:
-    """Return the user of a request that the permissions have let in."""
+    """Return the user of a request that has passed the permissions."""
     return cast(User, request.user)

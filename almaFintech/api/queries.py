@@ -1,6 +1,6 @@
-"""Query parameters: each read declares them as the fields of a serializer.
+"""Query parameters, which each read declares as the fields of a serializer.
 
-Other parameters are refused, so that a misspelt filter does not show every row.
+Other parameters are refused, so that a misspelt filter does not return every row.
 """
 
 import re
@@ -26,10 +26,10 @@ Q = TypeVar("Q", bound=QuerySet[Any])
 
 
 class Query(serializers.Serializer[Any]):
-    """The parameters of a read beside `format`, as fields that are not required."""
+    """The parameters of a read besides `format`, as optional fields."""
 
     def narrow(self, rows: Q) -> Q:
-        """Return those of `rows` that the query asks for."""
+        """Return the rows among `rows` that match the query."""
         return rows
 
 
@@ -74,8 +74,8 @@ class PageQuery(Query):
     """The parameters of a page.
 
     Attributes:
-        orderings: the columns of each ordering; no two rows have the same values in them.
-        default_ordering: the name of one of them, with a minus where it is reversed.
+        orderings: the columns of each ordering; together they are unique.
+        default_ordering: the name of one of them, with a minus if it is reversed.
     """
 
     orderings: Mapping[str, Sequence[str]] = {"id": ("id",)}
@@ -118,7 +118,7 @@ class ListQuery(PageQuery):
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """The filters that the query gives, as keyword arguments of `filter()`."""
+        """The filters in the query, as keyword arguments of `filter()`."""
         return {name: value for name, value in self.validated_data.items() if name not in PAGE}
 
     def narrow(self, rows: Q) -> Q:
@@ -129,7 +129,7 @@ class QueryMixin(APIView):
     """A view that refuses reads with unknown or invalid query parameters.
 
     Attributes:
-        queries: the parameters of each action that has any beside `format`.
+        queries: the parameters of each action that has any besides `format`.
         query: the parameters of this request, validated before the action runs.
     """
 
@@ -148,7 +148,7 @@ class QueryMixin(APIView):
             self.query = self.read_query(request)
 
     def read_query(self, request: Request) -> Query:
-        """Validate the query of a request. Raises ValidationError with all that is wrong."""
+        """Validate the query of a request. Raises ValidationError with all mistakes."""
         errors = {
             name: [message]
             for name, message in (
@@ -170,24 +170,24 @@ class QueryMixin(APIView):
 
 
 def exact_text(max_length: int, help_text: str) -> serializers.CharField:
-    """Return a field for a text that must match exactly."""
+    """Return a field for text that must match exactly."""
     return serializers.CharField(
         max_length=max_length, trim_whitespace=False, required=False, help_text=help_text
     )
 
 
 def paged_stream(request: Request) -> list[tuple[str, str]]:
-    """Find the parameters of a page in a request for CSV, which has all rows."""
+    """Find page parameters in a request for CSV, which returns all rows."""
     if request.accepted_renderer.format != "csv":
         return []
     return [(name, "CSV is not paginated.") for name in request.query_params if name in PAGE]
 
 
 def malformed(query: str) -> list[tuple[str, str]]:
-    """Find what is not percent-encoded UTF-8 in a raw query; Django ignores such mistakes."""
+    """Find the parts of a raw query that are not percent-encoded UTF-8; Django ignores them."""
     found = []
     for pair in query.split("&"):
-        # WSGI hands bytes over as text, one character for each (PEP 3333).
+        # WSGI passes bytes as text, one character for each byte (PEP 3333).
         raw = pair.encode("latin-1", "replace")
         name = unquote_to_bytes(raw.partition(b"=")[0]).decode("utf-8", "replace")
         try:
@@ -200,7 +200,7 @@ def malformed(query: str) -> list[tuple[str, str]]:
 
 
 def misunderstood(request: Request, known: set[str]) -> list[tuple[str, str]]:
-    """Find the parameters that the view does not know, and those that are given twice."""
+    """Find unknown parameters and repeated ones."""
     found = []
     for name, values in request.query_params.lists():
         if name not in known:

@@ -29,21 +29,21 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-# Each by its letter, or as Django REST framework's own pages write it.
+# Each by its letter, or spelled out as in Django REST framework's documentation.
 PERIODS = "(?P<s>s|secs?|seconds?)|(?P<m>m|mins?|minutes?)|(?P<h>h|hrs?|hours?)|(?P<d>d|days?)"
-# After a failure, Redis is not asked for so long, and the failure is logged once.
+# The time after a failure during which Redis is not asked; the failure is logged once.
 PAUSE_SECONDS = 10
 
 
 class TooMany(WalletError):
-    """A refusal that ends by itself, `wait` seconds from now."""
+    """A refusal that lasts `wait` seconds."""
 
     status_code = status.HTTP_429_TOO_MANY_REQUESTS
     default_detail = "Too many requests."
     default_code = "throttled"
 
     def __init__(self, wait: int) -> None:
-        # A browser does not show Retry-After, so the message says it too.
+        # A browser does not show Retry-After, so the message repeats it.
         super().__init__(f"{self.default_detail} Try again in {wait} seconds.")
         self.wait = wait
 
@@ -66,10 +66,10 @@ class Rate(NamedTuple):
 
 
 class FailoverCache:
-    """The cache `counters`, which all processes share; while Redis is down, that of this process.
+    """The cache `counters`, shared by all processes, or this process's own while Redis is down.
 
     Attributes:
-        until: the time.monotonic() until which Redis is not asked, because it has failed.
+        until: the time.monotonic() until which Redis is not asked, after a failure.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class FailoverCache:
         """Add 1 to a number that expires after `seconds`, and return the sum."""
 
         def add(cache: BaseCache) -> int:
-            # The key does not expire between the two calls: it is added for longer than its use.
+            # The key cannot expire between the two calls: it lives longer than it is used.
             cache.add(key, 0, timeout=seconds)
             return cache.incr(key)
 
@@ -106,7 +106,7 @@ counters = FailoverCache()
 
 
 class Count:
-    """How often something, named by `parts`, has happened in the current window of time."""
+    """A counter of the event named by `parts` in the current window of time."""
 
     def __init__(self, rate: Rate, *parts: str) -> None:
         self.rate = rate
@@ -129,12 +129,12 @@ class Count:
 
 
 def key_of(*parts: str) -> str:
-    """Return a cache key of a fixed length, whatever clients have written into the parts."""
+    """Return a cache key of a fixed length, whatever clients have sent in the parts."""
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
 class UserThrottle(BaseThrottle):
-    """At most `USER_RATE` requests of one user; DRF's own throttle misses concurrent ones."""
+    """A limit of `USER_RATE` requests for one user; DRF's own throttle misses concurrent ones."""
 
     count: Count
 

@@ -13,7 +13,7 @@ FORMAT = str(api_settings.URL_FORMAT_OVERRIDE)
 
 
 class Negotiation(negotiation.DefaultContentNegotiation):
-    """Refuses a `?format=` that is not offered."""
+    """Content negotiation that refuses an unsupported `?format=`."""
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None

@@ -14,7 +14,7 @@ OTHER_ENTRY_POINTS = {
 
 
 class Router(routers.DefaultRouter):
-    """A DefaultRouter on which POST to a resource edits it, as PUT does, and ids are digits.
+    """A DefaultRouter with numeric ids, on which POST to a resource edits it as PUT does.
 
     The clients of the first almaFintech edit by POST.
     """

@@ -1,4 +1,4 @@
-"""Views that belong to no app, and what views share."""
+"""Views that belong to no app, and a base class of views."""
 
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.urls import resolve
@@ -53,15 +53,15 @@ class ApiRoot(QueryMixin, APIRootView):
 
 
 def no_icon(request: HttpRequest) -> HttpResponse:
-    """Answer browsers that ask for an icon with each page; a 404 is an error in their console."""
+    """Return 204: browsers ask for an icon with each page, and show a 404 in their console."""
     return HttpResponse(status=204)
 
 
 @csrf_exempt
 def no_such_path(request: HttpRequest) -> HttpResponse:
-    """Answer 404 in JSON, or send a GET that lacks the trailing slash to the path that has it.
+    """Return 404 in JSON, or redirect a GET that lacks the trailing slash to the path with it.
 
-    Other methods only get a hint, because clients that follow a redirect drop the body.
+    Other methods get a hint instead, because clients that follow a redirect drop the body.
     """
     detail = "Not found."
     lacks_slash = request.path_info[-1:] != "/"

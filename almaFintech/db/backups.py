@@ -1,7 +1,7 @@
-"""Backups of the database, made by the programs that come with it.
+"""Backups of the database, made by the database's own programs.
 
-A backup is a file of one moment. `write` checks what it has written, and `read` fills an empty
-database. Both raise CommandError, whose message says what to do.
+A backup is a file with the state of one moment. `write` checks the file that it has written, and
+`read` fills an empty database. Both raise CommandError with a message that says what to do.
 """
 
 import os
@@ -16,12 +16,12 @@ from typing import NamedTuple, Protocol
 from django.core.management import CommandError
 from django.db import connection
 
-# A database without these tables is not a wallet's.
+# A database without these tables does not belong to this server.
 ESSENTIAL = {"accounts_account", "accounts_entry", "accounts_transfer", "django_migrations"}
 
 
 class Tool(NamedTuple):
-    """A program, the arguments and variables with which it finds the database, and its package."""
+    """A program, its arguments and variables to find the database, and its Debian package."""
 
     name: str
     arguments: Sequence[str]
@@ -46,7 +46,7 @@ class Tool(NamedTuple):
         return done.stdout
 
     def version(self) -> tuple[int, int]:
-        """Return the release of the database that it belongs to, as (major, minor)."""
+        """Return the release of the database that the program belongs to, as (major, minor)."""
         said = Tool(self.name, (), {}, self.package).run("--version")
         # MariaDB's programs also have their own version.
         found = re.search(r"(\d+)\.(\d+)\.\d+-MariaDB", said) or re.search(r"(\d+)\.(\d+)", said)
@@ -55,7 +55,7 @@ class Tool(NamedTuple):
 
 class Engine(Protocol):
     def outdated(self) -> str:
-        """Return a warning if the tool is older than the server, or an empty text."""
+        """Return a warning if the program is older than the server, or an empty text."""
 
     def dump(self, file: Path) -> None: ...
 
@@ -70,10 +70,14 @@ class PostgreSQL:
         from django.db.backends.postgresql.client import DatabaseClient
 
         _, secrets = DatabaseClient.settings_to_cmd_args_env(connection.settings_dict, [])
-        # As the server connects, even if the URL has the host among its options.
-        told = connection.get_connection_params()
-        places = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
-        named = {place: str(told[name]) for name, place in places.items() if told.get(name)}
+        # The same connection as the server's, even if the URL has the host among its options.
+        parameters = connection.get_connection_params()
+        variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+        named = {
+            variable: str(parameters[name])
+            for name, variable in variables.items()
+            if parameters.get(name)
+        }
         return Tool(name, (), {**named, **(secrets or {})}, "postgresql-client")
 
     def outdated(self) -> str:
@@ -89,7 +93,7 @@ class PostgreSQL:
 
     def load(self, file: Path) -> None:
         settings = connection.settings_dict
-        # pg_restore has no default for the database; the rest is in its variables.
+        # pg_restore has no default for the database; the other parameters are in its variables.
         name = settings["NAME"] or f"service={settings['OPTIONS']['service']}"
         options = ("--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges")
         self.tool("pg_restore").run(*options, f"--dbname={name}", str(file))
@@ -127,8 +131,8 @@ class MariaDB:
             except CommandError as error:
                 # MariaDB commits with each table that it creates.
                 raise CommandError(
-                    f"{error} What was restored until then is in the database: drop it, create it "
-                    "anew, and restore again."
+                    f"{error} The database is partly restored: drop it, create it again, and "
+                    "restore again."
                 ) from error
 
     def tables(self, file: Path) -> set[str]:
@@ -154,7 +158,7 @@ class SQLite:
         copy = sqlite3.connect(file)
         try:
             connection.connection.backup(copy)
-            # One file, where the live database keeps three.
+            # One file, whereas the live database has three.
             copy.execute("PRAGMA journal_mode=DELETE")
         finally:
             copy.close()
@@ -163,11 +167,11 @@ class SQLite:
         connection.ensure_connection()
         copy = _opened(file)
         try:
-            # All of it or nothing, as one transaction of the database.
+            # The copy is one transaction: all of it or nothing.
             copy.backup(connection.connection)
         finally:
             copy.close()
-        # This connection has read the file as it was before.
+        # This connection still has the old state of the file.
         connection.close()
 
     def tables(self, file: Path) -> set[str]:
@@ -188,23 +192,23 @@ ENGINES: dict[str, Engine] = {"postgresql": PostgreSQL(), "mysql": MariaDB(), "s
 
 
 def write(file: Path) -> str:
-    """Back the database up to `file`, which must not exist, and is only created on success.
+    """Back up the database to `file`, which must not exist, and is created only on success.
 
     Returns a warning or an empty text.
     """
     if file.exists():
-        raise CommandError(f"{file} exists already, and is not overwritten.")
+        raise CommandError(f"{file} already exists and is not overwritten.")
     if not file.parent.is_dir():
         raise CommandError(f"There is no folder {file.parent}.")
     engine = ENGINES[connection.vendor]
     tables = set(connection.introspection.table_names())
     if missing := ESSENTIAL - tables:
         raise CommandError(
-            f"The database has no table {min(missing)}, so no wallet to back up: look at "
+            f"The database has no table {min(missing)}, so there is no wallet to back up: check "
             "DATABASE_URL, or run `python manage.py migrate`."
         )
     draft = file.with_name(f"{file.name}.{os.getpid()}.new")
-    # It will hold the hashes of all passwords.
+    # It will contain the hashes of all passwords.
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         outdated = engine.outdated()
@@ -219,7 +223,7 @@ def write(file: Path) -> str:
         # Unlike a rename, it does not overwrite a file that was created meanwhile.
         file.hardlink_to(draft)
     except FileExistsError:
-        raise CommandError(f"{file} exists already, and is not overwritten.") from None
+        raise CommandError(f"{file} already exists and is not overwritten.") from None
     finally:
         draft.unlink()
     return outdated
@@ -228,7 +232,7 @@ def write(file: Path) -> str:
 def read(file: Path) -> None:
     """Fill the database, which must be empty, with a backup of the same kind of database."""
     if not file.is_file():
-        raise CommandError(f"{file} is not there.")
+        raise CommandError(f"There is no file {file}.")
     if tables := connection.introspection.table_names():
         raise CommandError(
             f"The database is not empty: it has the table {min(tables)}. Restore into a new one."
@@ -236,9 +240,9 @@ def read(file: Path) -> None:
     engine = ENGINES[connection.vendor]
     if missing := ESSENTIAL - engine.tables(file):
         raise CommandError(
-            f"{file} is no backup of this server: it lacks the table {min(missing)}."
+            f"{file} is not a backup of this server: it lacks the table {min(missing)}."
         )
-    # No transaction of this process may be in the way.
+    # An open transaction of this process could block the restore.
     connection.close()
     engine.load(file)
 

@@ -1,18 +1,18 @@
-"""Chains of rows: without a key that is not in the database, nobody changes them unnoticed.
+"""Signed chains of rows, which nobody without the key can change unnoticed.
 
-Each row carries a digest of its content, and the row that owns the chain carries a seal:
+Each row has a digest of its content, and the row that owns the chain has a seal:
 
     digest = HMAC(key, "link" + the seal before + the content)
     seal   = HMAC(key, "seal" + digest)
 
 HMAC is that of RFC 2104 with SHA-256, and both are 32 bytes. The seal before the first row is 32
-zeros; in the chain of all records it is the signed count 0. Somebody who can write to the database
-but lacks the key can compute neither. The seal of an earlier row is stored nowhere, so
-such a writer cannot remove the last rows either, except with a copy of the database from that
-time; `verify_ledger --heads` is for that case.
+zeros; in the chain of all records it is the signed count 0. An attacker who can write to the
+database but lacks the key can compute neither. The seals of earlier rows are stored nowhere, so
+this attacker cannot remove the last rows either, except with a copy of the database from that time;
+`verify_ledger --heads` covers that case.
 
-The key is `LEDGER_KEY`. `LEDGER_KEY_FALLBACKS` holds earlier ones, the latest first, so that
-their signatures still verify. A chain only moves on to later keys.
+The key is `LEDGER_KEY`, which is not in the database. `LEDGER_KEY_FALLBACKS` has earlier keys, the
+latest first, so that their signatures still verify. A chain never goes back to an earlier key.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Key:
     """One secret, ready to sign with."""
 
     def __init__(self, secret: str) -> None:
-        # Copying a keyed state takes less than half the time of making one.
+        # Copying a keyed state takes less than half the time of creating one.
         self._state = hmac.new(secret.encode(), digestmod=hashlib.sha256)
 
     def link(self, seal: bytes, content: bytes) -> bytes:
@@ -40,7 +40,7 @@ class Key:
         return self._sign(b"seal" + digest)
 
     def count(self, name: str, number: int) -> bytes:
-        """Return the seal of a number, such as that of the accounts ever opened."""
+        """Return the seal of a number, such as the number of accounts ever opened."""
         return self._sign(f"count {name} {number}".encode())
 
     def _sign(self, message: bytes) -> bytes:
@@ -50,7 +50,7 @@ class Key:
 
 
 def keys() -> tuple[Key, ...]:
-    """Return the key that signs, and then the earlier ones."""
+    """Return the current key, and then the earlier ones."""
     return _keys(settings.LEDGER_KEY, *settings.LEDGER_KEY_FALLBACKS)
 
 
@@ -67,15 +67,15 @@ def append(seal: bytes, content: bytes) -> tuple[bytes, bytes]:
 
 
 def is_count(seal: bytes, name: str, number: int) -> bool:
-    """Return whether this is the seal of a number, by the key or an earlier one."""
+    """Return whether this is the seal of a number, made with the current key or an earlier one."""
     return any(key.count(name, number) == seal for key in keys())
 
 
 class Follower:
-    """Reads a chain from its first row on, across changes of the key.
+    """A reader that verifies a chain from its first row on, across changes of the key.
 
-    name: for a chain that begins with the seal of the count 0, see `Key.count`; without it the
-        chain begins with zeros.
+    name: the name of the count whose seal for 0 begins the chain, see `Key.count`; without a name,
+        the chain begins with zeros.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -88,7 +88,7 @@ class Follower:
     def accepts(self, content: bytes, digest: bytes) -> bool:
         """Read the next row, and return whether its digest follows from the rows before it.
 
-        The next row is compared with the stored digest, so one changed row is refused once.
+        Reading goes on from the stored digest, so one changed row is refused only once.
         """
         index = self._signer(content, digest)
         if index is not None:
@@ -99,11 +99,11 @@ class Follower:
         return False
 
     def would_accept(self, content: bytes, digest: bytes) -> bool:
-        """Return the answer of `accepts` without reading the row."""
+        """Return what `accepts` would return, without reading the row."""
         return self._signer(content, digest) is not None
 
     def _signer(self, content: bytes, digest: bytes) -> int | None:
-        """Find the key that made the digest: that of the row before, or a later one."""
+        """Find the key that made the digest: the key of the row before, or a later one."""
         for signed, seal in self._seals:
             for index in range(signed, -1, -1):
                 if self._keys[index].link(seal, content) == digest:

@@ -1,4 +1,4 @@
-"""The ledger's clock: that of the database, which all servers share."""
+"""The ledger's clock: the clock of the database, which all servers share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from django.db import connection
 from django.utils import timezone
 
-# The moment at which the statement runs; NOW() is the start of the transaction.
+# The current time of the statement; NOW() would be the start of the transaction.
 NOW = {
     "postgresql": "SELECT clock_timestamp()",
     "mysql": "SELECT UTC_TIMESTAMP(6)",
@@ -19,7 +19,7 @@ _past: ContextVar[datetime | None] = ContextVar("past", default=None)
 
 @contextmanager
 def set_to(moment: datetime) -> Iterator[None]:
-    """Let the clock show a moment of the past. For `seed_demo` alone."""
+    """Set the clock to a moment in the past. Only `seed_demo` uses this."""
     token = _past.set(moment)
     try:
         yield

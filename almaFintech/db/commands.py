@@ -1,4 +1,4 @@
-"""The base of the commands of `manage.py` that use the database."""
+"""The base class of the `manage.py` commands that use the database."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from almaFintech.db.schema_state import unapplied_migrations
 
 
 class DatabaseCommand(BaseCommand):
-    """A command that fails with one sentence when the database is down or lacks tables.
+    """A command that fails with one sentence if the database is down or lacks tables.
 
-    The same holds for a file that cannot be read or written; `--traceback` shows where.
+    It does the same for files that cannot be read or written; `--traceback` shows the place.
     """
 
     # The exit status of a command that cannot do its work.
@@ -31,7 +31,7 @@ class DatabaseCommand(BaseCommand):
 
 
 def explain(error: Error) -> str:
-    """Return why the database failed, and what to do where that is known."""
+    """Return the reason for a failure of the database, and the remedy if one is known."""
     # The lines after the first one repeat the statement.
     reason = str(error).partition("\n")[0]
     try:

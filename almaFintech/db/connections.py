@@ -1,8 +1,8 @@
-"""Session settings of the database connections, such as the time that they wait for locks.
+"""Session settings of the database connections, such as lock timeouts.
 
-A process that serves HTTP waits only for a moment: each waiting request holds a thread, and one
-account that somebody keeps locked must not occupy all of them. `transactions.retried` lets some
-wait longer. Commands and migrations wait for DATABASE_TIMEOUT.
+A process that serves HTTP waits for a lock only briefly: each waiting request holds a thread, and
+one account that stays locked must not occupy all of them. `transactions.retried` lets some wait
+longer. Commands and migrations wait for DATABASE_TIMEOUT.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# wsgi.py and asgi.py set it before the settings are read.
+# wsgi.py and asgi.py set this before the settings are read.
 serves_http = False
 # Seconds for which a thread keeps its connection to PostgreSQL; None means as long as it lives.
 # asgi.py sets 0, since ASGI gives each request a new thread.
@@ -19,10 +19,10 @@ max_age: int | None = None
 # A reachable database accepts a connection sooner.
 CONNECT_SECONDS = 3
 MOMENT_MILLISECONDS = 250
-# Only a request whose process or host is frozen leaves a transaction idle for so long.
+# Only a frozen process or host leaves a transaction idle for longer.
 IDLE_SECONDS = 10
-# To notice that the other end of a TCP connection is gone: probes start after `idle` seconds of
-# silence, every `interval` seconds, `count` times; and data must be acknowledged in time.
+# Detects that the other end of a TCP connection is gone: after `idle` seconds of silence, `count`
+# probes are sent, one every `interval` seconds; and sent data must be acknowledged in time.
 KEEPALIVE = {"idle": 10, "interval": 5, "count": 3}
 UNACKNOWLEDGED_MILLISECONDS = 25_000
 
@@ -58,5 +58,5 @@ def wait_longer(connection: BaseDatabaseWrapper) -> None:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL lock_timeout = %s", [f"{settings.LOCK_TIMEOUT}s"])
         elif connection.vendor == "mysql":
-            # Until the connection is closed, at the end of the request.
+            # It holds until the connection is closed, at the end of the request.
             cursor.execute("SET SESSION innodb_lock_wait_timeout = %s", [settings.LOCK_TIMEOUT])

@@ -1,4 +1,4 @@
-"""The reasons for which the database fails or refuses a statement."""
+"""Classification of database errors."""
 
 import sqlite3
 
@@ -16,11 +16,11 @@ MARIADB_CLIENT_ERRORS = range(2000, 3000)
 
 
 def reason_of(error: Error) -> str:
-    """Return the reason in words that repeat no value of a row."""
+    """Return the reason for an error, without values of rows."""
     cause = error.__cause__
     sqlstate = getattr(cause, "sqlstate", None)
     if sqlstate:
-        # PostgreSQL; its message may hold values.
+        # PostgreSQL, whose message may contain values.
         constraint = cause.diag.constraint_name  # type: ignore[union-attr]
         return " ".join(filter(None, [type(cause).__name__, sqlstate, constraint]))
     number = error.args[0] if error.args else None
@@ -31,7 +31,7 @@ def reason_of(error: Error) -> str:
 
 
 def is_retryable(error: OperationalError) -> bool:
-    """Return whether the database asks for the transaction to be run again."""
+    """Return whether the database asks to run the transaction again."""
     return _has_code(error, RETRYABLE_SQLSTATES, RETRYABLE_ERRNOS)
 
 

@@ -1,4 +1,4 @@
-"""Models and querysets that refuse the ways around the code that writes them."""
+"""Models and querysets that refuse to be written past the code that owns them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, cast
@@ -11,7 +11,7 @@ M = TypeVar("M", bound=models.Model)
 
 
 class SideDoor(Refusal):
-    """A way around the ledger that Django offers and this project refuses."""
+    """A refused attempt to write past the ledger by one of Django's methods."""
 
     default_code = "side_door"
     default_detail = "Money moves through the ledger alone"
@@ -21,7 +21,7 @@ class Guard:
     """A queryset of rows that neither `update()` nor `bulk_update()` may change.
 
     Attributes:
-        refusal: the sentence that says what to call instead.
+        refusal: the message, which names the right call.
     """
 
     refusal: str
@@ -29,7 +29,7 @@ class Guard:
     def refuse(self, *args: Any, **options: Any) -> NoReturn:
         raise SideDoor(self.refusal)
 
-    # Templates do not call it, and managers get none of the names below beside Django's own.
+    # Templates do not call it, and managers do not copy the names below.
     refuse.alters_data = True  # type: ignore[attr-defined]
     refuse.queryset_only = True  # type: ignore[attr-defined]
 
@@ -37,7 +37,7 @@ class Guard:
 
 
 class KeptQuerySet(Guard, models.QuerySet[M]):
-    """Rows of a `Kept` model: read here, and written by one module past this queryset."""
+    """Rows of a `Kept` model, for reading; the module that writes them bypasses this queryset."""
 
     @property
     def refusal(self) -> str:  # type: ignore[override]
@@ -47,10 +47,10 @@ class KeptQuerySet(Guard, models.QuerySet[M]):
 
 
 class Kept(models.Model):
-    """A row that one module writes, and that Django's own methods neither change nor delete.
+    """A row that one module writes; Django's own methods refuse to change or delete it.
 
     Attributes:
-        refusal: the sentence with which they refuse.
+        refusal: the message of these methods.
     """
 
     refusal: str
@@ -67,7 +67,7 @@ class Kept(models.Model):
 
 
 def refuse_fixtures(sender: type[models.Model], **kwargs: Any) -> NoReturn:
-    """Refuse to save a row without `save()`, as `loaddata` does: these models never do."""
+    """Refuse rows that are saved without `save()`, as `loaddata` saves them."""
     raise SideDoor("Fixtures skip the ledger: save() accounts and transfers.")
 
 

@@ -1,4 +1,4 @@
-"""Reading the first rows of a list without reading the others, and reading under a lock."""
+"""Queries for the first rows of a list that read no others, and queries that lock rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
@@ -11,12 +11,12 @@ M = TypeVar("M", bound=Model)
 
 
 class Parts(NamedTuple):
-    """The ranges of an index that the rows of a queryset lie in.
+    """The index ranges that contain the rows of a queryset.
 
     Attributes:
-        base: the queryset before it was narrowed to the ranges.
+        base: the queryset before it was limited to the ranges.
         ranges: arguments of `filter()`, one mapping for each range; a row may be in several.
-        conditions: what the rows must also meet.
+        conditions: further conditions on the rows.
     """
 
     base: Any
@@ -31,24 +31,24 @@ class Parts(NamedTuple):
 
 
 class BranchedQuerySet(QuerySet[M]):
-    """Rows that lie in several ranges of an index, each of which holds them in order.
+    """Rows in several ranges of an index, each of which is sorted.
 
     `WHERE origin = 1 OR destination = 1 ORDER BY date` is no single range of any index: the
     database would sort all rows of the account, or search the whole table by date. Each branch
-    alone is one range, of which at most one page is read.
+    alone is one range, and at most one page of it is read.
     """
 
-    # `filter()` and `exclude()` narrow the parts too, and `all()` keeps them. Every other method
-    # drops them, and the rows are then read by one statement as usual.
+    # `filter()` and `exclude()` narrow the parts too, and `all()` keeps them. All other methods
+    # drop them; one ordinary statement then reads the rows.
     parts: Parts | None = None
 
     def in_ranges(self, condition: Q, ranges: Sequence[Mapping[str, Any]]) -> Self:
-        """Return the rows that meet `condition`, which says that they lie in one of `ranges`."""
+        """Return the rows that meet `condition`, which must limit them to `ranges`."""
         rows, known = self.filter(condition), self.parts
         if known is None:
             rows.parts = Parts(self, ranges)
         elif all(range in ranges for range in known.ranges):
-            # The condition says nothing new, and would mislead the planner of the database.
+            # The condition adds nothing, and would mislead the query planner.
             rows.parts = known
         elif all(range in known.ranges for range in ranges):
             rows.parts = known._replace(ranges=ranges)
@@ -72,7 +72,7 @@ class BranchedQuerySet(QuerySet[M]):
         return rows
 
     def branches(self, ordering: Sequence[str]) -> Sequence[Self]:
-        """Return querysets that have these rows between them, each in the order of an index."""
+        """Return querysets that together contain these rows, each in the order of an index."""
         return self.parts.querysets() if self.parts else [self]
 
     def first_rows(self, ordering: Sequence[str], limit: int, *, after: Any = None) -> list[M]:
@@ -82,13 +82,13 @@ class BranchedQuerySet(QuerySet[M]):
         first, *others = [_first(branch, ordering, limit, after) for branch in branches or [self]]
         if not others:
             return list(first)
-        # UNION, and not UNION ALL, because a row may be in several branches.
+        # UNION, not UNION ALL, because a row may be in several branches.
         return list(first.union(*others).order_by(*ordering)[:limit])
 
 
 def locked(rows: QuerySet[M], *, no_key: bool = True) -> QuerySet[M]:
-    """Return these rows as they are now, locked in the order of their keys until the commit."""
-    # NO KEY does not block inserts that refer to a row, which only check that it exists.
+    """Return these rows in their latest state, locked in key order until the commit."""
+    # NO KEY does not block inserts that refer to a row; they only check that it exists.
     no_key = no_key and connection.features.has_select_for_no_key_update
     return rows.order_by("pk").select_for_update(no_key=no_key)
 
@@ -98,7 +98,7 @@ def locked_single(model: type[M]) -> M:
     every: QuerySet[M] = QuerySet(model)
     rows = locked(every)
     if not rows:
-        # Only after somebody deleted it. Two that come here at once make one row, unsigned.
+        # Only after somebody deleted it. Concurrent calls create a single row, unsigned.
         every.bulk_create([model()], ignore_conflicts=True)
         rows = locked(every)
     return rows[0]
@@ -120,9 +120,9 @@ def _first(rows: QuerySet[Any], ordering: Sequence[str], limit: int, after: Any)
 
 
 def beyond(key: Sequence[str], values: Sequence[Any], *, descending: bool) -> Any:
-    """Return the condition that a row comes after the row whose `key` has these values."""
+    """Return the condition for rows that come after the row whose `key` has these values."""
     if connection.vendor == "mysql":
-        # MariaDB uses no index to compare rows, but it does for each of these alternatives.
+        # MariaDB uses no index for row comparisons, but it does for each of these alternatives.
         found, equal = Q(), Q()
         for name, value in zip(key, values, strict=True):
             found |= equal & Q(**{f"{name}__{'lt' if descending else 'gt'}": value})

@@ -1,4 +1,4 @@
-"""The migrations that the database lacks."""
+"""Check for missing migrations."""
 
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper

@@ -1,4 +1,4 @@
-"""Transactions that are run again after a deadlock, or after a short wait for a lock."""
+"""Transactions that run again after a deadlock, or after a short wait for a lock."""
 
 import logging
 import random
@@ -19,20 +19,19 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
-# This many threads of a process may wait LOCK_TIMEOUT for a lock. The others stay free.
+# The number of threads of a process that may wait LOCK_TIMEOUT for a lock. The others stay free.
 seats = threading.BoundedSemaphore(max(1, settings.SERVE_THREADS // 2))
 
 
 def retried(work: Callable[P, R]) -> Callable[P, R]:
-    """Run `work` in a transaction, and again when the database undoes it because of a deadlock.
+    """Run `work` in a transaction, and again when the database rolls it back after a deadlock.
 
-    Apply it at the outermost door alone: a view, a page of the admin, a command. `work` must leave
-    its arguments as they were until it returns. Inside a transaction it runs once, in a savepoint:
-    a deadlock undoes the outer transaction too, so only the code that opened that one can run it
-    again.
+    Apply it only at the entry points: views, admin pages, commands. `work` must not change its
+    arguments before it returns. Inside a transaction it runs once, in a savepoint: a deadlock rolls
+    back the outer transaction too, so only the code that opened that one can run it again.
 
-    While HTTP is served, a statement waits a moment for a lock. Work that this stops is run once
-    more with LOCK_TIMEOUT to wait, if one of the seats for that is free.
+    While HTTP is served, a statement waits only briefly for a lock. After such a timeout, the work
+    runs once more and waits up to LOCK_TIMEOUT, if one of the seats for that is free.
     """
 
     @wraps(work)
@@ -52,7 +51,7 @@ def retried(work: Callable[P, R]) -> Callable[P, R]:
                     if is_retryable(error) and deadlocks < ATTEMPTS - 1:
                         deadlocks += 1
                         logger.info("%s is run again: %s", work.__name__, reason_of(error))
-                        # Two victims of each other must not meet again in step.
+                        # Two victims of one deadlock must not collide again.
                         time.sleep(random.uniform(0, 0.01 * 2**deadlocks))  # noqa: S311
                     elif not seated and _takes_a_seat(error):
                         seated = True
@@ -66,7 +65,7 @@ def retried(work: Callable[P, R]) -> Callable[P, R]:
 
 
 def _takes_a_seat(error: OperationalError) -> bool:
-    """Take a seat, if a lock stopped the work and a seat is free."""
+    """Take a seat if the work timed out at a lock and a seat is free."""
     # SQLite locks the whole database, and has waited already.
     may_wait = connections.serves_http and connection.vendor != "sqlite"
     return may_wait and is_lock_timeout(error) and seats.acquire(blocking=False)

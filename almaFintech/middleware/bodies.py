@@ -1,4 +1,4 @@
-"""Refusal of bodies that are too large or in another charset, before anything reads them."""
+"""Refusal of bodies that are too large or not UTF-8, before anything reads them."""
 
 import codecs
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -18,7 +18,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class BodyMiddleware:
-    """Check the declared length of a body, beyond which nothing reads.
+    """Check the declared length of a body; nothing reads beyond that length.
 
     A body of undeclared length (`Transfer-Encoding: chunked`) would be mistaken for an empty one,
     so the client must declare it.
@@ -37,8 +37,8 @@ class BodyMiddleware:
             return BodyTooLarge()
         if not length and "Transfer-Encoding" in request.headers:
             return LengthRequired()
-        # RFC 8259, section 8.1: JSON between systems is UTF-8. Some of the other names that
-        # Python knows, such as "hex", are not even encodings of text.
+        # RFC 8259, section 8.1: JSON between systems is UTF-8. Python knows other codecs too, some
+        # of which, such as "hex", do not even encode text.
         if request.encoding and codecs.lookup(request.encoding).name not in ("utf-8", "ascii"):
             return UnsupportedCharset()
         return None

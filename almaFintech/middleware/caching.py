@@ -1,4 +1,4 @@
-"""Compression, and headers that keep responses out of caches."""
+"""Compression of responses, and headers that keep them out of caches."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 
 API = "/api/"
-# The length of a compressed body reveals what repeats in it (the BREACH attack), so a response with
-# a token is not compressed. Django adds random bytes to the others.
+# The length of a compressed body reveals repetitions in it (the BREACH attack), so responses with
+# tokens are not compressed. Django adds random bytes to the others.
 TOKENS = "/api/login/"
 
 

@@ -1,4 +1,4 @@
-"""Errors of the pages outside the API."""
+"""Responses to errors of pages outside the API."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from almaFintech.refusals import WalletError
 
 
 class ErrorMiddleware:
-    """Answer errors of views that are not the API's, such as a database that is down."""
+    """Turn errors of views outside the API into responses, such as 503 for a database outage."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Headers that restrict what a page may do in a browser, with the policies of all paths."""
+"""Headers that restrict pages in a browser, with the policies of all paths."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,11 +8,11 @@ from django.http.response import HttpResponseBase
 
 Policy = Mapping[str, str]
 
-# Nothing runs and nothing is loaded: the responses of the API are data.
+# API responses are data: they run nothing and load nothing.
 DATA: Policy = {"default-src": "'none'", "frame-ancestors": "'none'"}
 
-# Scripts and styles are files of this server, so that anything injected into a page stays text:
-# never 'unsafe-inline', never 'unsafe-eval'.
+# Scripts and styles are files of this server, so injected markup never runs:
+# no 'unsafe-inline', no 'unsafe-eval'.
 PAGE: Policy = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -25,8 +25,8 @@ PAGE: Policy = {
     "frame-ancestors": "'none'",
 }
 
-# ReDoc creates style elements and then writes their rules by script. These are the SHA-256 of their
-# first contents: nothing, and one rule of its search box.
+# ReDoc creates style elements and fills them by script. These are the SHA-256 digests of their
+# initial contents: nothing, and one rule of its search box.
 REDOC_STYLES = (
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='",
@@ -47,7 +47,7 @@ POLICIES: Mapping[str, Policy] = {
     },
 }
 
-# No page here uses these features, so none may.
+# No page uses these features, so none is allowed to.
 PERMISSIONS = ", ".join(
     f"{feature}=()"
     for feature in (
@@ -68,7 +68,7 @@ PERMISSIONS = ", ".join(
 class HeadersMiddleware:
     """Add Content-Security-Policy and Permissions-Policy to every response.
 
-    SecurityMiddleware and XFrameOptionsMiddleware of Django add the others.
+    Django's SecurityMiddleware and XFrameOptionsMiddleware add the others.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -83,7 +83,7 @@ class HeadersMiddleware:
 
 
 def has_scripts_inside(response: HttpResponseBase) -> bool:
-    """Return whether this is a page on which DEBUG shows an error to developers."""
+    """Return whether this is an error page of DEBUG, which has inline scripts."""
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
     return settings.DEBUG and is_page and response.status_code in (404, 500)
 

@@ -1,8 +1,8 @@
 """Health checks and metrics for operators: `/healthz`, `/readyz` and `/metrics`.
 
-They are answered before any other middleware. A probe uses the address of the server and plain
-HTTP, so neither ALLOWED_HOSTS nor the redirect to HTTPS may stop it, and its requests belong
-neither in the log nor in the metrics.
+They are handled before any other middleware. A probe uses the server's IP address and plain HTTP,
+so neither ALLOWED_HOSTS nor the redirect to HTTPS may stop it, and its requests belong neither in
+the log nor in the metrics.
 """
 
 import hmac
@@ -35,7 +35,7 @@ BUILD_INFO = Gauge(
     "wallet_build_info", "1, with the version that runs.", ["version"], multiprocess_mode="livemax"
 )
 
-# `/readyz` lets a statement run for so long. It waits for a connection as long as all others do.
+# The time limit of a statement of `/readyz`. Connecting has the same limit as everywhere.
 READY_SECONDS = 2
 
 # Headers that a proxy adds. Behind one, the address of the connection is the proxy's.
@@ -58,14 +58,14 @@ class ProbeMiddleware:
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Answer that the process is alive; an orchestrator restarts it when it does not."""
+    """Return 200 as a sign of life; an orchestrator restarts a process that does not respond."""
     return JsonResponse({"status": "ok", "version": __version__})
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer whether to send requests here: the database is up and has all migrations.
+    """Return 200 if the server can take requests: the database is up and has all migrations.
 
-    Without Redis the server works on, so its loss only degrades it.
+    The server works without Redis, so losing Redis only degrades it.
     """
     states = {"database": "ok", "migrations": "ok", "cache": _cache_state()}
     try:
@@ -80,10 +80,10 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer with the metrics of all processes of this server, in the format of Prometheus."""
+    """Return the metrics of all processes of this server, in the format of Prometheus."""
     if not _may_see_metrics(request):
         return HttpResponse(status=403)
-    # With every request, since this process may have been forked from one that had set it.
+    # Set for every request, because a forked process would not set its own value otherwise.
     BUILD_INFO.labels(__version__).set(1)
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
@@ -96,7 +96,7 @@ PROBES = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
 def _unapplied_migrations() -> list[tuple[str, str]]:
-    """Ask PostgreSQL over a new connection and with a time limit: an open one may hang."""
+    """Return the missing migrations; on PostgreSQL by a new connection, as an old one may hang."""
     if connection.vendor != "postgresql":
         return unapplied_migrations()
     own = connection.copy("readyz")
@@ -114,7 +114,7 @@ def _unapplied_migrations() -> list[tuple[str, str]]:
 def _cache_state() -> str:
     if not settings.REDIS_URL:
         return "none"
-    # Not through the cache, which hides the failures of Redis.
+    # Not through the cache, which hides failures of Redis.
     client = redis.Redis.from_url(
         settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=None
     )

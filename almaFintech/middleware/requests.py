@@ -1,4 +1,4 @@
-"""The id of every request, its line in the log and its time in the metrics."""
+"""Request ids, the log line of each request, and its duration in the metrics."""
 
 import logging
 import re
@@ -15,21 +15,21 @@ from prometheus_client import Counter, Histogram
 logger = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
-# Any other method that a client sends would add a time series that stays.
+# Any other method would add a permanent time series.
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 REQUEST_SECONDS = Histogram(
     "wallet_http_request_seconds",
-    "Time from the arrival of a request to the first byte of its answer.",
+    "Time from the arrival of a request to the first byte of its response.",
     ["view", "method", "status"],
 )
 REJECTIONS = Counter(
-    "wallet_http_rejections", "Requests that were answered before they got a thread.", ["code"]
+    "wallet_http_rejections", "Requests that were rejected before they got a thread.", ["code"]
 )
 
 
 class RequestMiddleware:
-    """Give a request the id that its client sent, or a new one, and log its end."""
+    """Give each request the id that its client sent, or a new one, and log its end."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -63,12 +63,12 @@ class RequestMiddleware:
 
 
 def _numbers(kwargs: dict[str, object]) -> dict[str, str]:
-    """Return the parts of a path that are ids; the others may be anything that a client sent."""
+    """Return the ids in a path; clients may send anything in its other parts."""
     return {name: str(value) for name, value in kwargs.items() if re.fullmatch(r"\d+", str(value))}
 
 
 def _user_id(request: HttpRequest) -> int | None:
-    """Return the id of the user, if it is known already: a query could fail."""
+    """Return the id of the user if it is already loaded, because a query could fail."""
     # The API's views set `user`, Django's sessions `_cached_user`.
     user = request.__dict__.get("_cached_user") or request.__dict__.get("user")
     return user.pk if type(user) is User else None

@@ -1,7 +1,7 @@
 """Serve production: `python -m almaFintech.server` checks, migrates, and becomes the server.
 
-`make serve` and the image run it. Several may start at once: one migrates while the others wait.
-The server that it becomes is `almaFintech/server/master.py`.
+`make serve` and the image run this. Several may start at once: one migrates while the others wait.
+The server itself is `almaFintech/server/master.py`.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from almaFintech.server.startup import refuse_unsafe
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 
-# The lock ends with the session, and so with the process, however that ends.
+# The lock ends with the session, and so with the process, however the process ends.
 TRY_LOCK = {
     "postgresql": "SELECT pg_try_advisory_lock(hashtext('almaFintech migrates'))",
     "mysql": "SELECT GET_LOCK(CONCAT(DATABASE(), ' almaFintech migrates'), 0)",
@@ -40,15 +40,15 @@ def main() -> None:
             "almaFintech does not start: the database cannot be migrated:", reason, file=sys.stderr
         )
         raise SystemExit(EXIT_STATUS) from None
-    # Now that there are tables, the users can be checked: one sentence here instead of one from
-    # every worker.
+    # The tables exist now, so the users can be checked: one message here instead of one from each
+    # worker.
     refuse_unsafe()
     served = [settings.SERVE_ADDRESS, str(settings.SERVE_WORKERS)]
     os.execv(sys.executable, [sys.executable, "-m", "almaFintech.server.master", *served])  # noqa: S606
 
 
 def migrate() -> None:
-    """Apply missing migrations, one process at a time; without any, reading is enough."""
+    """Apply missing migrations, one process at a time; if none is missing, write nothing."""
     from almaFintech.db.schema_state import unapplied_migrations
 
     if unapplied_migrations():
@@ -58,9 +58,9 @@ def migrate() -> None:
 
 
 def try_lock() -> bool:
-    """Try to take the lock of this database; return whether no other process has it."""
+    """Try to take the lock of this database; return whether that succeeded."""
     if connection.vendor == "sqlite":
-        # The file stays open, and so locked, until this process ends or becomes another program.
+        # The file stays open, and so locked, until this process ends or executes another program.
         file = os.open(f"{settings.DATABASES['default']['NAME']}.lock", os.O_CREAT | os.O_RDONLY)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

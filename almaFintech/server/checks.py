@@ -1,4 +1,4 @@
-"""System checks: conditions for a server that handles money."""
+"""System checks for a server that handles money."""
 
 import hashlib
 import re
@@ -28,7 +28,7 @@ SHORTEST_LEDGER_KEY = 50
 def database_returns_inserted_rows(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """The ledger books many transfers in one INSERT and reads their ids from its result."""
+    """Require a database that returns inserted rows: the ledger reads ids from its INSERTs."""
     return [
         Error(
             f"The database {alias!r} ({connections[alias].display_name}) cannot return the rows "
@@ -45,7 +45,7 @@ def database_returns_inserted_rows(
 def database_keeps_every_character(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """MariaDB may be configured to store only some, and then fails for the others.
+    """Require utf8mb4 on MariaDB: other character sets cannot store every character.
 
     New tables inherit the character set of the database, so `migrate` checks it first.
     """
@@ -66,7 +66,7 @@ def database_keeps_every_character(
 def trusted_origins_are_origins(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Django checks only the scheme, and not when a production server starts."""
+    """Require whole origins: Django checks only the scheme, and not at the start of a server."""
     return [
         Error(
             f"Origin {origin!r} in CSRF_TRUSTED_ORIGINS is not like https://wallet.example.",
@@ -83,7 +83,7 @@ HOST = re.compile(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 
 @register(Tags.security)
 def hosts_are_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Django accepts anything, and then answers every request with 400."""
+    """Require host names: Django accepts anything, and then returns 400 for every request."""
     return [
         Error(
             "ALLOWED_HOSTS must list host names such as wallet.example, without scheme, port, path "
@@ -99,7 +99,7 @@ def hosts_are_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 def redis_has_an_address(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """A missing Redis is tolerated; a malformed REDIS_URL is not."""
+    """Refuse a malformed REDIS_URL; a missing Redis is tolerated."""
     try:
         if settings.REDIS_URL:
             parse_url(settings.REDIS_URL)
@@ -122,7 +122,7 @@ def metrics_are_allowed_to_networks(
 
 @register(Tags.security)
 def keys_are_secret(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Anybody who has read a published key can sign tokens with it."""
+    """Refuse published keys: anybody who has read one can sign tokens with it."""
     keys = {"SECRET_KEY": settings.SECRET_KEY} | {
         f"SECRET_KEY_FALLBACKS[{index}]": key
         for index, key in enumerate(settings.SECRET_KEY_FALLBACKS)
@@ -138,7 +138,7 @@ def keys_are_secret(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 def the_ledger_has_a_key_of_its_own(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """A short key can be guessed from one digest, and a shared one leaks with SECRET_KEY."""
+    """Refuse short keys, which can be guessed from one digest, and keys shared with SECRET_KEY."""
     hint = "Make one with: openssl rand -hex 48"
     keys = {"LEDGER_KEY": settings.LEDGER_KEY} | {
         f"LEDGER_KEY_FALLBACKS[{index}]": key
@@ -173,12 +173,12 @@ def rates_can_be_read(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
 def clients_have_addresses(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Failed logins are counted for each address; all clients would share that of the proxy."""
+    """Warn about an uncounted proxy: all clients would share its address and its failed logins."""
     if settings.SECURE_PROXY_SSL_HEADER and not settings.TRUSTED_PROXIES:
         return [
             Warning(
-                "TRUST_FORWARDED_PROTO tells of a proxy in front, and TRUSTED_PROXIES is 0: all "
-                "clients have the proxy's address, and a few failed logins shut everybody out.",
+                "TRUST_FORWARDED_PROTO means that there is a proxy, but TRUSTED_PROXIES is 0: all "
+                "clients have the proxy's address, and a few failed logins lock everybody out.",
                 hint="Set TRUSTED_PROXIES to the number of proxies that append to X-Forwarded-For.",
                 id="almaFintech.W007",
             )

@@ -1,4 +1,4 @@
-"""Reader of the variables that settings.py lists, from the environment or a `.env` file."""
+"""Parsers of the variables in settings.py, from the environment or a `.env` file."""
 
 import importlib.util
 import io
@@ -23,8 +23,8 @@ ENGINES = {f"django.db.backends.{name}" for name in ("postgresql", "mysql", "sql
 class Environment(environ.Env):
     """django-environ with literal values, and with errors that name the variable.
 
-    django-environ takes a value that begins with "$" for the name of another variable. One in
-    fifty of Django's random keys begins so: such a SECRET_KEY would seem to be missing.
+    django-environ reads a value that begins with "$" as the name of another variable. One in fifty
+    of Django's random keys begins with it: such a SECRET_KEY would seem to be missing.
     """
 
     @classmethod
@@ -63,7 +63,7 @@ class Environment(environ.Env):
 
     def db(self, var: str) -> dict[str, Any]:
         """Return Django's settings of the database whose URL is the value of `var`."""
-        # The message does not repeat the value: a part of a password may be mistaken for a port.
+        # The message does not repeat the value, which may contain a password.
         refusal = ImproperlyConfigured(
             f"{var} must be a URL such as postgres://user:password@host:5432/name (or mysql://..., "
             "or sqlite:///file), with %2F for a / in the password, and so on."
@@ -121,7 +121,7 @@ def port(text: str) -> str:
 
 
 def address(text: str) -> str:
-    """Parse a place to listen at: address:port or unix:/path."""
+    """Parse an address to listen at: address:port or unix:/path."""
     match = re.fullmatch(r"unix:.+|(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", text)
     if match is None or int(match[1] or 0) > 65535:
         raise ValueError(f"must be address:port or unix:/path, and not {text!r}")

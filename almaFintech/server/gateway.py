@@ -1,9 +1,9 @@
-"""The gateway between granian, which needs no threads to read and write, and Django, which does.
+"""The gateway between granian, which does its I/O without threads, and Django, which needs them.
 
 A request gets a thread, and with it a database connection, once it has arrived completely, and
 keeps it until its response is complete: clients that send or read slowly hold neither. Each worker
 runs a bounded number of requests and lets a bounded number wait. The probes have their own
-threads, so that they answer while all others are busy.
+threads, so that they respond while all others are busy.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from almaFintech.refusals import Busy, RequestTimeout
 
 logger = logging.getLogger(__name__)
 
-# Seconds for all of a body, and for a thread to become free.
+# Seconds for a whole body to arrive, and for a thread to become free.
 BODY_SECONDS = 10
 QUEUE_SECONDS = 10
 QUEUE_PER_THREAD = 32
@@ -40,9 +40,9 @@ SMALL_BODY_BYTES = 16 * 1024
 LARGE_BODIES_BYTES = 64 * 1024 * 1024
 # Larger responses are kept in a file instead of in memory.
 ANSWER_BYTES = 512 * 1024
-# granian opens the file of a response a little later, and does not report when.
+# granian opens the file of a response a little later, and does not report when it has.
 FILE_SECONDS = 30
-# A worker whose event loop is stuck for so long is ended.
+# A worker whose event loop is stuck for longer is ended.
 STUCK_SECONDS = 30
 BEAT_SECONDS = 2
 
@@ -71,7 +71,7 @@ class Gateway:
         self.large_bodies = 0
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Its thread needs no interpreter lock, so it also ends code that never releases that.
+        # Its thread needs no interpreter lock, so it also ends code that never releases the lock.
         faulthandler.dump_traceback_later(STUCK_SECONDS, exit=True)
         parent = multiprocessing.parent_process()
         if parent and os.getppid() != parent.pid:
@@ -104,7 +104,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         if probe := self.probes.get(environ["PATH_INFO"]):
             return await loop.run_in_executor(probe, self.run, environ)
-        # A body that is longer or of unknown length is 0 here: Django refuses it without reading.
+        # 0 also for bodies that are too long or of unknown length: Django refuses them unread.
         length = body_length(environ)
         large = length if length > SMALL_BODY_BYTES else 0
         if self.large_bodies + large > LARGE_BODIES_BYTES:
@@ -122,7 +122,7 @@ class Gateway:
             self.large_bodies -= large
 
     async def admit(self) -> None:
-        """Wait for one of the threads; raises Busy."""
+        """Wait for a free thread; raises Busy."""
         if self.waiting >= self.queue_length:
             raise Busy
         self.waiting += 1
@@ -200,7 +200,7 @@ def environ_of(scope: Scope) -> Environ:
         "wsgi.run_once": False,
     }
     for name, value in scope.headers.items():
-        # X_Forwarded_For would be mistaken for the X-Forwarded-For that a proxy has set.
+        # X_Forwarded_For would look like the X-Forwarded-For that a proxy has set.
         if "_" in name:
             continue
         key = name.upper().replace("-", "_")
@@ -211,7 +211,7 @@ def environ_of(scope: Scope) -> Environ:
 
 
 def body_length(environ: Environ) -> int:
-    """Return how many bytes of a body to read; 0 also for a body that Django refuses unread."""
+    """Return the number of bytes of a body to read; 0 also for one that Django refuses unread."""
     if "HTTP_TRANSFER_ENCODING" in environ:
         environ.pop("CONTENT_LENGTH", None)
     declared = environ.get("CONTENT_LENGTH", "")
@@ -223,7 +223,7 @@ def body_length(environ: Environ) -> int:
 
 
 async def read_body(protocol: HTTPProtocol) -> bytes:
-    """Return the whole body; raises RequestTimeout when it is late."""
+    """Return the whole body; raises RequestTimeout if it does not arrive in time."""
     try:
         return await asyncio.wait_for(protocol(), BODY_SECONDS)
     except TimeoutError:

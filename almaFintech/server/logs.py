@@ -1,8 +1,8 @@
 """Logs: one line of JSON for each event in production, readable lines in development.
 
 Anything that clients send may be a password, a token or a person's name, so production logs none
-of it: no query, no header, no body and no path. Of an exception it logs the type and the place,
-since the message may repeat any of these. Code that logs must follow this rule: ids and codes only.
+of it: no query, no header, no body and no path. An exception is logged as its type and place,
+because its message may repeat any of these. All code must follow this rule: log ids and codes only.
 """
 
 import logging
@@ -76,7 +76,7 @@ def console_formatter() -> logging.Formatter:
 
 
 def exception_without_message(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """Replace the exception of an event by its type and place, and those of its causes."""
+    """Replace the exception of an event, and its causes, by their types and places."""
     exc_info = event.pop("exc_info", None)
     if exc_info and exc_info[1]:
         event["exception"] = list(_places(exc_info[1]))
@@ -96,7 +96,7 @@ def _places(error: BaseException | None) -> Iterator[dict[str, Any]]:
 
 
 class Discreet(logging.Filter):
-    """Remove what the messages of other packages repeat of a request."""
+    """Remove parts of requests from the messages of other packages."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()

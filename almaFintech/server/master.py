@@ -1,7 +1,7 @@
 """The first process of a production server: it listens, and keeps the workers running.
 
-`python -m almaFintech.server` becomes this process. It does not load the application, so that
-workers started on SIGHUP load the code as it is then.
+`python -m almaFintech.server` becomes this process. It does not load the application, so workers
+that are started on SIGHUP load the current code.
 """
 
 import atexit
@@ -29,25 +29,25 @@ from almaFintech.server.logs import logging_config
 # Seconds for the headers of a request, and between the requests of a connection.
 HEADER_SECONDS = 10
 HEADER_BYTES = 32 * 1024
-# A client that reads nothing of its response for so long is gone.
+# A client that reads nothing of its response for this time is gone.
 UNREAD_SECONDS = 20
-# For running requests when the server is stopped.
+# Seconds for running requests to finish when the server stops.
 STOP_SECONDS = 30
 BACKLOG = 1024
 
 
 class Master(MPServer):
-    """granian, with one socket for all workers, which stops when the workers refuse to start."""
+    """granian with one socket for all workers; it stops when the workers refuse to start."""
 
     def _init_shared_socket(self) -> None:
         if self.bind_uds:
-            # Left behind by a server that was killed.
+            # A server that was killed has left it behind.
             if self.bind_uds.is_socket():
                 self.bind_uds.unlink()
             super()._init_shared_socket()
             return
-        # With granian's socket for each worker, the queue of a worker that dies would be lost, and
-        # two servers could listen on one address.
+        # granian gives each worker its own socket: the queue of a worker that dies would be lost,
+        # and two servers could listen on one address.
         listener = listen(self.bind_addr, self.bind_port)
         self._sso = listener
         self._shd = SocketHolder(listener.fileno(), False, BACKLOG)  # type: ignore[call-arg,assignment]
@@ -83,15 +83,15 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def load() -> Any:
-    """Return the application, in a new worker."""
-    # The handlers of the first process would ignore a stop while this one loads.
+    """Load the application in a new worker."""
+    # The inherited handlers would ignore a stop while this process loads.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     claim_slot()
     from almaFintech.wsgi import application
 
     # isort: split
-    # The entry point has set Django up, which these need.
+    # These need Django, which the entry point has set up.
     from django.conf import settings
 
     from almaFintech.server.gateway import Gateway
@@ -102,8 +102,8 @@ def load() -> Any:
 def claim_slot() -> None:
     """Continue the metrics files of a worker that has ended, if there is one.
 
-    So there are never more files than concurrent workers, and no count is lost. Call it before
-    the first metric is created.
+    This way there are never more files than concurrent workers, and no count is lost. Call it
+    before the first metric is created.
     """
     from prometheus_client import values
 
@@ -137,7 +137,7 @@ def create_metrics_folder() -> None:
 def main(address: str, workers: int) -> None:
     """Serve at `address` (host:port or unix:/path) until SIGTERM."""
     create_metrics_folder()
-    # For connections and files of responses, of which there may be more than the usual 1024.
+    # Connections and files of responses may exceed the usual limit of 1024 descriptors.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4 * BACKLOG), most))
     where: dict[str, Any]

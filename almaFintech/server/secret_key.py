@@ -1,4 +1,4 @@
-"""The keys of a development server, which nobody has to set."""
+"""Random keys for development servers, which need no configuration."""
 
 import os
 from pathlib import Path

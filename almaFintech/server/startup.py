@@ -1,4 +1,4 @@
-"""Refuse to serve an unsafe configuration, for wsgi.py, asgi.py and `python -m almaFintech.server`.
+"""Refusal of unsafe configurations, for wsgi.py, asgi.py and `python -m almaFintech.server`.
 
 A wallet that runs with a published key, with DEBUG on or with the development user is open to
 everybody, and nothing in its responses shows it.
@@ -13,30 +13,29 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from almaFintech import EXIT_STATUS
 
-# The tag of the checks, of any app, that look for what must not be stored in the database of a
-# production server.
+# The tag of checks, in any app, for rows that the database of a production server must not have.
 STORED = "stored"
 
-# Warnings of `check --deploy` that are reasons not to start: a weak SECRET_KEY or fallback,
-# DEBUG, and no ALLOWED_HOSTS.
+# Warnings of `check --deploy` that prevent a start: a weak SECRET_KEY or fallback, DEBUG, and an
+# empty ALLOWED_HOSTS.
 FATAL_WARNINGS = {"security.W009", "security.W018", "security.W020", "security.W025"}
 _NEW_KEY = "Set it to what `openssl rand -hex 48` prints."
 REMEDIES = {
     "security.W009": _NEW_KEY,
     "security.W018": "Set DEBUG=false.",
     "security.W020": "Set it to the host names of this server, such as wallet.example.",
-    "security.W025": "Remove it, and let those it signed log in again.",
+    "security.W025": "Remove it; users with sessions and tokens signed by it have to log in again.",
     "almaFintech.E002": _NEW_KEY,
 }
 
 
 def refuse_unsafe(*, ask_database: bool = True) -> None:
-    """Set Django up, or end the process with a sentence where serving would be unsafe."""
+    """Set up Django, or end the process with a message if serving would be unsafe."""
     try:
         django.setup()
-        # With unsafe settings the database may be anybody's, so it is not even asked.
+        # With unsafe settings the database may be the wrong one, so it is not queried.
         reasons = reasons_of(Tags.security) or (reasons_of(STORED) if ask_database else [])
-        # Processes that are forked from this one must not share its connection.
+        # Forked processes must not share the connection of this one.
         connections.close_all()
     except ImproperlyConfigured as error:
         reasons = [str(error)]

@@ -1,4 +1,4 @@
-"""Pages of the admin, what tests send to them, and how they read the answers."""
+"""Helpers for tests of the admin: paths, requests, and readers of responses."""
 
 import re
 from typing import Any
@@ -50,7 +50,7 @@ def found(pattern: str, text: str) -> str:
 
 
 def act(staff: Client, path: str, action: str, *rows: Model | str, **data: Any) -> Any:
-    """Run an action on rows of a list; a text stands for a row that a browser would not send."""
+    """Run an action on rows of a list; text stands for a row that a browser would not send."""
     selected = [row if isinstance(row, str) else row.pk for row in rows]
     return staff.post(path, {"action": action, "_selected_action": selected, **data}, follow=True)
 
@@ -71,7 +71,7 @@ def booked(person: Person, other: Person, amount: int = 1) -> Transfer:
 
 
 def user_form(user: User, **changes: Any) -> dict[str, Any]:
-    """Return what the change page of a user posts, with the profile inline."""
+    """Return the form data of the change page of a user, with the profile inline."""
     profile = Profile.objects.get(user=user)
     return {
         "username": user.username,
@@ -86,7 +86,7 @@ def user_form(user: User, **changes: Any) -> dict[str, Any]:
 
 
 def shown(*accounts: Account) -> str:
-    """Return what the page that confirms a deletion shows of these accounts now."""
+    """Return these accounts in the form that the deletion page shows and posts."""
     rows = Account.objects.filter(pk__in=[account.pk for account in accounts]).order_by("pk")
     return ",".join(f"{row.pk}:{row.currency}:{row.balance}" for row in rows)
 

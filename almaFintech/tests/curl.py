@@ -1,4 +1,4 @@
-"""The options of curl that the README uses: `curl.py BASE ARG ...` sends every request to BASE."""
+"""A stand-in for curl with the options of the README: `curl.py BASE ARG ...` sends to BASE."""
 
 import argparse
 import sys

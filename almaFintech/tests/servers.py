@@ -1,4 +1,4 @@
-"""Other processes of this server, with nothing but the environment that the tests give them."""
+"""Helpers that run processes of this server with an environment given by the test."""
 
 import http.client
 import json
@@ -17,10 +17,10 @@ from django.core.management.utils import get_random_secret_key
 
 from almaFintech.settings import BASE_DIR
 
-# The least that a production server needs, with a database that needs no service.
+# The minimal settings of a production server, with a database that needs no service.
 PRODUCTION = {
     "DEBUG": "false",
-    # New ones in each run: a key that is written down somewhere is not secret.
+    # New keys in each run: a key in a file would not be secret.
     "SECRET_KEY": get_random_secret_key(),
     "LEDGER_KEY": get_random_secret_key(),
     "ALLOWED_HOSTS": "wallet.example",
@@ -30,12 +30,12 @@ START_SECONDS = 60
 SETTLE_SECONDS = 20
 PASSWORD = "a long and quiet river"
 
-# The connections to the database that is asked.
+# The number of connections to the queried database.
 CLIENTS = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND backend_type = 'client backend'"
 )
-# The sessions that wait for a lock of the one that asks.
+# The number of sessions that wait for a lock of the querying session.
 WAITERS = (
     "SELECT count(*) FROM pg_locks "
     "WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
@@ -86,7 +86,7 @@ class Server:
             **PRODUCTION,
             "SECURE_SSL_REDIRECT": "false",
             "SERVE_ADDRESS": "{}:{}".format(*self.address),
-            # For what it leaves behind.
+            # Here tests look for files that the server leaves behind.
             "TMPDIR": str(log.parent),
             **settings,
         }
@@ -113,7 +113,7 @@ class Server:
         raise AssertionError(self.log.read_text())
 
     def all_workers_started(self) -> bool:
-        """Return whether no worker is still loading; /healthz tells only of the first one."""
+        """Return whether no worker is still loading; /healthz responds once the first one is up."""
         started = re.findall(r'"event": "Started worker-\d+"', self.log.read_text())
         return len(started) == int(self.settings.get("SERVE_WORKERS", 2))
 
@@ -145,7 +145,7 @@ class Server:
 
 
 def log_in(server: Server) -> str:
-    """Make the first member of staff, and return an access token."""
+    """Create the first member of staff, and return an access token."""
     boss = ["--noinput", "--username=boss", "--email=boss@wallet.example"]
     made = server.manage("createsuperuser", *boss, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
     assert made.returncode == 0, made.stderr
@@ -166,7 +166,7 @@ def children(process: int) -> list[int]:
 
 
 def settles(read: Callable[[], object], expected: object, seconds: float = SETTLE_SECONDS) -> bool:
-    """Return whether `read` returns what is expected, now or within `seconds`."""
+    """Return whether `read` returns the expected value, now or within `seconds`."""
     end = time.monotonic() + seconds
     while read() != expected:
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""The pages agree with the code: settings, endpoints, filters, links, and the tests they name."""
+"""The pages agree with the code: settings, endpoints, filters, links and named tests."""
 
 import re
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from almaFintech.settings import BASE_DIR, ENVIRONMENT
 
 PAGES = sorted([*BASE_DIR.glob("*.md"), *(BASE_DIR / "docs").glob("*.md")])
 API = (BASE_DIR / "docs" / "api.md").read_text()
-# What every list takes beside its filters.
+# The parameters of every list besides its filters.
 PAGING = {"cursor", "limit", "ordering"}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -27,7 +27,7 @@ def quoted(text: str) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The fragments that lead to a heading of a page."""
+    """Return the fragments that link to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -69,7 +69,7 @@ def test_every_promise_names_its_test():
         assert re.search(r"^`[\w/]+\.py::\w+`", promise, re.MULTILINE), promise
 
 
-def test_the_index_of_decisions_has_each_with_its_date_and_state():
+def test_the_index_of_decisions_is_complete():
     text = (BASE_DIR / "docs" / "decisions.md").read_text()
     index, *entries = re.split(r"^## ", text, flags=re.MULTILINE)
     decisions = {}

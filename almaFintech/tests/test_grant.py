@@ -1,4 +1,4 @@
-"""The database role that runs the server and cannot change history."""
+"""The database role of the server, which cannot change history."""
 
 import io
 import os
@@ -20,7 +20,7 @@ ROLE = f"wallet_{os.environ.get('PYTEST_XDIST_WORKER', 'server')}"
 
 @pytest.fixture
 def granted(transactional_db, monkeypatch):
-    """The role, and its URL of the test database."""
+    """The URL of the test database for a role that `grant` has created."""
     monkeypatch.setenv("SERVER_PASSWORD", "granted")
     try:
         # Twice, as at every upgrade.
@@ -38,11 +38,11 @@ def granted(transactional_db, monkeypatch):
 
 @once
 @pytest.mark.server
-def test_the_role_serves_everything(granted, boss, tmp_path, settings):
+def test_the_role_can_run_the_server(granted, boss, tmp_path, settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
     boss.user.set_password(PASSWORD)
     boss.user.save()
-    # The key that has signed the beginnings of this database.
+    # The key that signed the first rows of this database.
     key = {"LEDGER_KEY": settings.LEDGER_KEY}
     with Server(tmp_path / "log", DATABASE_URL=granted, **key) as server:
         login = server.request(
@@ -91,7 +91,7 @@ def test_the_role_serves_everything(granted, boss, tmp_path, settings):
         "CREATE TABLE more (id int)",
     ],
 )
-def test_the_role_changes_no_history(granted, boss, alice, statement):
+def test_the_role_cannot_change_history(granted, boss, alice, statement):
     boss.patch(f"/api/accounts/{alice.account.pk}/", {"balance": 5})
     before = [list(model.objects.order_by("pk").values()) for model in (Entry, Record)]
 
@@ -106,8 +106,8 @@ def test_the_role_changes_no_history(granted, boss, alice, statement):
     assert [list(model.objects.order_by("pk").values()) for model in (Entry, Record)] == before
 
 
-@pytest.mark.skipif(connection.vendor != "mysql", reason="The rights of MariaDB")
-def test_a_user_of_mariadb_changes_no_history(transactional_db, monkeypatch):
+@pytest.mark.skipif(connection.vendor != "mysql", reason="It checks the rights of MariaDB")
+def test_a_mariadb_user_cannot_change_history(transactional_db, monkeypatch):
     monkeypatch.setenv("SERVER_PASSWORD", "it's granted")
     with connection.cursor() as cursor:
         try:
@@ -126,13 +126,13 @@ def test_a_user_of_mariadb_changes_no_history(transactional_db, monkeypatch):
     assert "TRIGGER" not in grants
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="What has no roles")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="Other databases have roles")
 def test_sqlite_has_no_roles(db):
     with pytest.raises(CommandError, match="SQLite has no roles"):
         call_command("grant", ROLE)
 
 
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="What has roles")
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no roles")
 def test_a_role_without_a_password_is_not_created(db, monkeypatch):
     monkeypatch.delenv("SERVER_PASSWORD", raising=False)
 

@@ -1,4 +1,4 @@
-"""The image and the composition, as far as they can be tested without building them."""
+"""The image and the composition, as far as they can be tested without building anything."""
 
 import json
 import os
@@ -33,7 +33,7 @@ SECRETS = {
 
 
 def compose() -> list[str]:
-    """The command of Docker Compose, which is a plugin or a program; empty without either."""
+    """Return the command of Docker Compose, a plugin or a program; empty if it is missing."""
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]):
             version = subprocess.run([*command, "version"], capture_output=True)
@@ -43,7 +43,7 @@ def compose() -> list[str]:
 
 
 def stages() -> list[dict[str, list[str]]]:
-    """The stages of the Dockerfile: what each instruction says, as often as it stands there."""
+    """Return the stages of the Dockerfile: the arguments of each instruction, by its name."""
     lines = [line for line in DOCKERFILE.splitlines() if not line.startswith("#")]
     stages: list[dict[str, list[str]]] = []
     for instruction in re.sub(r"\\\n", " ", "\n".join(lines)).splitlines():
@@ -60,7 +60,7 @@ def test_the_image_serves_and_checks_its_health(tmp_path, other_database):
     [command], [check] = final["CMD"], final["HEALTHCHECK"]
 
     with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
-        # It is what the tests run, too.
+        # The tests run the same command.
         assert json.loads(command) == ["python", "-m", "almaFintech.server"]
         [python, *arguments] = json.loads(check.partition("CMD ")[2])
         assert python == "python"
@@ -101,7 +101,7 @@ def test_the_composition_holds_no_secret():
     assert {"SECRET_KEY", "LEDGER_KEY"}.isdisjoint(WEB["environment"])
 
 
-def test_the_composition_serves_with_a_role_that_does_not_own_the_tables():
+def test_the_server_of_the_composition_does_not_own_the_tables():
     services = yaml.safe_load(COMPOSE.read_text())["services"]
     owner, server = (services[name]["environment"]["DATABASE_URL"] for name in ("migrate", "web"))
 
@@ -133,18 +133,20 @@ def test_the_cache_requires_a_password():
 
 
 def test_the_server_starts_with_the_settings_of_the_composition():
-    told = {name: re.sub(r"\$\{\w+:\?\}", "x", value) for name, value in WEB["environment"].items()}
-    assert set(told) <= set(ENVIRONMENT)
+    given = {
+        name: re.sub(r"\$\{\w+:\?\}", "x", value) for name, value in WEB["environment"].items()
+    }
+    assert set(given) <= set(ENVIRONMENT)
     code = "from almaFintech.wsgi import application; print('started')"
-    # A server starts without the database of the composition, too.
-    started = python("-c", code, **SECRETS | told | {"DATABASE_TIMEOUT": "1"})
+    # The server also starts without the database of the composition.
+    started = python("-c", code, **SECRETS | given | {"DATABASE_TIMEOUT": "1"})
     assert started.stdout == "started\n", started.stderr
 
 
 @pytest.mark.skipif(
     not compose() and "CI" not in os.environ, reason="Docker Compose is not installed"
 )
-def test_compose_understands_the_composition(tmp_path):
+def test_docker_compose_accepts_the_file(tmp_path):
     for file in COMPOSE, settings.BASE_DIR / "Dockerfile":
         shutil.copy(file, tmp_path)
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in SECRETS.items()))

@@ -1,4 +1,4 @@
-"""The metrics, variables, commands and probes that docs/operating.md names."""
+"""docs/operating.md names existing metrics, variables, commands and probes."""
 
 import re
 
@@ -43,8 +43,8 @@ def test_every_probe_is_explained():
     assert set(re.findall(r"^\| `(/\w+)` \|", GUIDE, re.MULTILINE)) == set(PROBES)
 
 
-def test_the_first_deployment_counts_its_proxy():
-    """Without it all clients share the proxy's address, and so the limit on failed logins."""
+def test_the_first_deployment_sets_trusted_proxies():
+    """Otherwise all clients share the proxy's address, and with it the limit on failed logins."""
     [deployment] = re.findall(r"^cat > \.env <<END\n(.+?)^END$", GUIDE, re.MULTILINE | re.DOTALL)
     variables = dict(line.split("=", 1) for line in deployment.splitlines())
 

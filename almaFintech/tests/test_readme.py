@@ -1,4 +1,4 @@
-"""The console sessions of the README and of docs/api.md, sent as they stand."""
+"""The console sessions of README.md and docs/api.md work as shown."""
 
 import os
 import re
@@ -15,7 +15,7 @@ CURL = Path(__file__).with_name("curl.py")
 
 
 def sessions() -> list[tuple[str, str]]:
-    """The commands of the console blocks, each with the output that the page shows."""
+    """Return the commands of the console blocks, each with the output that the page shows."""
     pages = [(BASE_DIR / name).read_text() for name in ("README.md", "docs/api.md")]
     blocks = "".join(re.findall(r"```console\n(.*?)```", "".join(pages), re.DOTALL))
     return re.findall(r"^\$ (.*)\n((?:(?!\$ ).+\n)*)", blocks, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What docs/security.md states."""
+"""docs/security.md agrees with the code, and the server opens no addresses from requests."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import subprocess
 from almaFintech.settings import BASE_DIR, ENVIRONMENT
 
 PAGE = (BASE_DIR / "docs" / "security.md").read_text()
-# An address for documentation (RFC 5737), where nobody listens.
+# An address that is reserved for documentation (RFC 5737).
 ELSEWHERE = "http://192.0.2.1/"
 
 

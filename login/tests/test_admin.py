@@ -224,7 +224,7 @@ def test_no_user_is_deleted_when_a_selected_one_is_missing(staff, alice, number)
     response = act(staff, USERS, "delete_selected", alice.user, number, post="yes")
 
     assert messages(response) == [
-        "Not all of what was selected is in the list: select again. Nothing was changed."
+        "Some of the selected rows are no longer in the list: select again. Nothing was changed."
     ]
     assert User.objects.filter(username="alice").exists()
 

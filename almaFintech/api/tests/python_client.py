@@ -1,4 +1,4 @@
-"""Logs in, sends money and takes it back, by the generated package `wallet` alone."""
+"""A client that logs in, sends money and cancels, using only the generated package `wallet`."""
 
 import json
 import sys

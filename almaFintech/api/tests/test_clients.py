@@ -1,6 +1,6 @@
-"""Clients that public generators make of the OpenAPI document log in, send money and cancel.
+"""Clients generated from the OpenAPI document by public generators log in, send money and cancel.
 
-What they generate is not kept: that it can be made from the document is the promise.
+The generated code is not kept: the promise is that the document is enough to generate it.
 """
 
 import json
@@ -24,7 +24,7 @@ PYTHON = Path(__file__).with_name("python_client.py")
 
 @pytest.fixture
 def server(live_server, alice):
-    """The arguments of a client: where the server is, who logs in, and from where to where."""
+    """The arguments of a client: URL, username, password, origin and destination."""
     savings = alice.open_account(0)
     return [live_server.url, "alice", PASSWORD, str(alice.account.pk), str(savings.pk)]
 
@@ -50,7 +50,7 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-def assert_money_went_and_came_back(answers: str) -> None:
+def assert_sent_and_cancelled(answers: str) -> None:
     [transfer] = Transfer.objects.all()
     assert json.loads(answers) == {
         "transfer": 250_000,
@@ -66,7 +66,7 @@ def assert_money_went_and_came_back(answers: str) -> None:
 def test_a_python_client(server, document, tmp_path):
     scripts = Path(sys.executable).parent
     generator = str(scripts / "openapi-python-client")
-    # Beside the interpreter there is ruff, by which the generator tidies what it has written.
+    # The generator formats its output with ruff, which is installed beside the interpreter.
     path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
     run(
         *(generator, "generate", "--path", str(document), "--fail-on-warning"),
@@ -77,7 +77,7 @@ def test_a_python_client(server, document, tmp_path):
 
     answers = run(sys.executable, str(PYTHON), *server, cwd=tmp_path, PYTHONPATH=str(tmp_path))
 
-    assert_money_went_and_came_back(answers)
+    assert_sent_and_cancelled(answers)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -95,4 +95,4 @@ def test_a_typescript_client(server, document, tmp_path):
 
     answers = run("node", "client.js", *server, cwd=folder)
 
-    assert_money_went_and_came_back(answers)
+    assert_sent_and_cancelled(answers)

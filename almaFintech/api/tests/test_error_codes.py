@@ -1,4 +1,4 @@
-"""docs/errors.md describes every code that a response may have, and no other."""
+"""docs/errors.md describes every code that a response may have, and no others."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from almaFintech.refusals import WalletError
 
 PAGE = (settings.BASE_DIR / "docs" / "errors.md").read_text()
 ROWS = re.findall(r"^\| `(\w+)` \| (\d{3}) \| [A-Z].+\. \|$", PAGE, re.MULTILINE)
-# Whoever raises these gives them a better code than that of the class.
+# These are only raised with a more specific code than that of the class.
 ABSTRACT = {APIException, AuthenticationFailed}
 
 
@@ -23,8 +23,8 @@ def subclasses(kind: type[APIException]) -> Iterator[type[APIException]]:
 
 
 def statuses_of_codes() -> dict[str, int]:
-    """The status of each code that the server, DRF or simplejwt may answer."""
-    # A class is a subclass once its module is imported: the document needs all views.
+    """Return the status of each code that the server, DRF or simplejwt may return."""
+    # Building the document imports all views, and with them all subclasses.
     document()
     found = {kind.default_code: kind.status_code for kind in WalletError.kinds()}
     for kind in {*subclasses(APIException)} - ABSTRACT:

@@ -1,4 +1,4 @@
-"""Bad input gets an error that says what is wrong, and changes nothing."""
+"""Bad input gets an error that describes the mistake, and changes nothing."""
 
 import json
 
@@ -13,7 +13,7 @@ from login.models import Profile
 from login.tokens import RefreshToken
 from login.views import UserViewSet
 
-# Every endpoint that takes a body, and the fields that must be there.
+# Every endpoint that takes a body, and its required fields.
 WRITES = {
     "POST /api/login/": {"username", "password"},
     "POST /api/login/refresh/": {"refresh"},
@@ -54,7 +54,7 @@ NUMBERS = {
 
 
 class World:
-    """What is there before a request, and what each endpoint would take."""
+    """The database before a request, and a valid body for every endpoint."""
 
     def __init__(self, boss, alice, bob):
         self.boss = boss
@@ -76,7 +76,7 @@ class World:
         return self.boss.request(method, path.format(**self.names), body, **headers)
 
     def refused_fields(self, fields, value):
-        """The answers to `value`, which is JSON, in each of the fields that take such."""
+        """Send `value`, as JSON, in each of the fields; return the statuses and named fields."""
         answers = {}
         for endpoint, names in fields.items():
             for name in names:
@@ -151,7 +151,7 @@ def test_malformed_json_returns_400(world, body):
     ],
     ids=["repeated", "digits", "negative"],
 )
-def test_unreadable_json_is_described_in_our_words(world, balance, said):
+def test_unparsable_json_gets_a_plain_message(world, balance, said):
     response = world.send("POST /api/accounts/", f'{{"currency": "USD", "balance": {balance}}}')
 
     assert response.status_code == 400
@@ -162,7 +162,7 @@ def test_unreadable_json_is_described_in_our_words(world, balance, said):
 @pytest.mark.parametrize(("depth", "status"), [(48, 201), (49, 400), (917, 400)])
 @pytest.mark.parametrize("key", [{}, {"idempotency_key": "k1"}])
 def test_json_is_nested_in_50_levels_at_most(world, alice, bob, depth, status, key):
-    """The batch and its list are two levels more; `note` is a field that nobody reads."""
+    """The batch and its list add two levels; `note` is an unknown field, which is ignored."""
     item = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 1}
     deep = "[" * (depth - 1) + "]" * (depth - 1)
     body = json.dumps({"transfers": [item | {"note": "deep"}]}).replace('"deep"', deep)
@@ -189,7 +189,7 @@ def test_a_body_is_an_object(world, body):
 
 
 @pytest.mark.parametrize("body", [None, "{}"])
-def test_an_empty_body_names_what_is_missing(world, body):
+def test_an_empty_body_names_the_missing_fields(world, body):
     for endpoint, required in WRITES.items():
         response = world.send(endpoint, body)
 
@@ -202,7 +202,7 @@ def test_an_empty_body_names_what_is_missing(world, body):
 @pytest.mark.parametrize(
     "text", ["\0", "a\0b", "\ud800", "\udfffa", ["a"], {"a": "b"}, True], ids=ascii
 )
-def test_text_that_no_database_stores_names_the_field(world, text):
+def test_text_that_cannot_be_stored_names_the_field(world, text):
     answers = world.refused_fields(TEXTS, json.dumps(text))
 
     assert answers == {(endpoint, name): (400, [name]) for endpoint, name in answers}
@@ -252,7 +252,7 @@ def test_an_invalid_whole_number_names_the_field(world, number):
         ("multipart/form-data; boundary=\xe9", 400),
     ],
 )
-def test_another_kind_of_body_is_refused(world, content_type, status):
+def test_other_content_types_are_refused(world, content_type, status):
     for endpoint in WRITES:
         response = world.send(endpoint, world.valid, **{"Content-Type": content_type})
 
@@ -261,9 +261,9 @@ def test_another_kind_of_body_is_refused(world, content_type, status):
     world.assert_unchanged()
 
 
-def test_a_user_who_appears_at_the_same_time_is_a_conflict(transactional_db, boss):
+def test_a_user_created_at_the_same_time_is_a_conflict(transactional_db, boss):
     def appear(instance, **kwargs):
-        # bulk_create() sends no signal, so this happens once.
+        # bulk_create() sends no signal, so this runs once.
         User.objects.bulk_create([User(username=instance.username, first_name="Rival")])
 
     pre_save.connect(appear, sender=User)
@@ -277,7 +277,7 @@ def test_a_user_who_appears_at_the_same_time_is_a_conflict(transactional_db, bos
         "detail": "Another request changed the same data at the same time.",
         "code": "conflict",
     }
-    # The rival of this test is in the transaction of the request, and undone with it.
+    # The rival was created in the transaction of the request, and is rolled back with it.
     assert not User.objects.filter(username="carol").exists()
 
 

@@ -36,7 +36,7 @@ every_path = pytest.mark.parametrize("path", PATHS)
 
 @pytest.fixture
 def at(alice, bob, boss):
-    """A function that sends a request of boss to one of PATHS."""
+    """A function that sends a request to one of PATHS as boss."""
     transfer = alice.send(bob.account, 1).json()["id"]
     ids = {"user": alice.user.pk, "account": alice.account.pk, "transfer": transfer}
 
@@ -72,7 +72,7 @@ def test_options_lists_the_methods(at, path):
 @pytest.mark.parametrize("query", ["", "?limit=1", "?limit=0", "?format=csv"])
 def test_head_is_get_without_a_body(at, path, query):
     if "statement" in path:
-        # Without `to` it would end at the time of each request.
+        # Without `to`, the period would end at the time of each request.
         query = f"{query or '?'}&to=2999-01-01"
     get, head = at("GET", f"{path}{query}"), at("HEAD", f"{path}{query}")
 
@@ -203,7 +203,7 @@ def test_the_home_page_links_everything(client, boss):
     assert [client.get(link, follow=True).status_code for link in links] == [200] * 5
 
 
-def test_a_missing_icon_is_no_error(client):
+def test_the_favicon_returns_204(client):
     assert client.get("/favicon.ico").status_code == 204
 
 

@@ -35,7 +35,7 @@ def resolved(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def served() -> Iterator[tuple[str, str, Any]]:
-    """Every method, path and view below `/api/`, but those of the documentation itself."""
+    """Yield every method, path and view below `/api/`, except those of the documentation."""
     [api] = [
         each
         for each in get_resolver().url_patterns
@@ -62,7 +62,7 @@ def test_every_method_of_every_path_is_described():
     assert len(described) > 30
 
 
-def test_every_operation_has_a_name_and_says_what_it_does():
+def test_every_operation_has_a_name_and_a_description():
     names = [operation["operationId"] for _, _, operation in operations()]
 
     assert len(names) == len(set(names))
@@ -74,8 +74,8 @@ def test_every_operation_has_a_name_and_says_what_it_does():
         assert tag in {each["name"] for each in document()["tags"]}
 
 
-def test_every_read_has_the_parameters_that_its_view_knows():
-    """All but `format`, of which most have one alone: whatever else is asked for is refused."""
+def test_every_read_documents_the_parameters_of_its_view():
+    """Except `format`, which most documents leave out because it has only one value."""
     views = {route: view for method, route, view in served() if method == "get"}
     compared = 0
 
@@ -95,7 +95,7 @@ def test_every_read_has_the_parameters_that_its_view_knows():
 
 
 def bodies() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Where a body is described, and how, for each body of the document."""
+    """Yield the place and the description of each body in the document."""
     for method, path, operation in operations():
         places = {status: resolved(answer) for status, answer in operation["responses"].items()}
         places["request"] = operation.get("requestBody", {})
@@ -104,7 +104,7 @@ def bodies() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{method} {path} {place}", media
 
 
-def test_every_body_has_an_example_that_is_as_described():
+def test_every_body_has_an_example_that_fits_its_schema():
     components = {"components": document()["components"]}
     seen = 0
 
@@ -117,7 +117,7 @@ def test_every_body_has_an_example_that_is_as_described():
     assert seen > 300
 
 
-def test_a_transfer_whose_accounts_were_deleted_is_as_described(alice, bob, boss):
+def test_a_transfer_whose_accounts_were_deleted_fits_its_schema(alice, bob, boss):
     transfer = alice.send(bob.account, 5).json()
     for person in alice, bob:
         boss.delete(f"/api/accounts/{person.account.pk}/")
@@ -128,7 +128,7 @@ def test_a_transfer_whose_accounts_were_deleted_is_as_described(alice, bob, boss
 
     assert (shown["origin"], shown["destination"]) == (None, None)
     jsonschema_rs.validate({**schemas["Transfer"], **components}, shown)
-    # A request must name them all the same.
+    # A request must name the accounts nevertheless.
     with pytest.raises(jsonschema_rs.ValidationError):
         jsonschema_rs.validate({**schemas["TransferRequest"], **components}, shown)
 
@@ -142,8 +142,7 @@ def test_the_examples_of_errors_name_every_code():
     }
     codes = set(document()["components"]["schemas"]["Error"]["properties"]["code"]["enum"])
 
-    # What is said of methods and paths that are not in the document, and what the ledger says to
-    # a caller in Python alone: no request gets that far.
+    # No documented request gets these: they are for other methods and for Python callers.
     assert codes - shown == {
         "balance_changed",
         "method_not_allowed",
@@ -177,7 +176,7 @@ def test_headers_are_described(operation, status, header):
 
 
 def examples_of(parameter: dict[str, Any]) -> list[Any]:
-    """The examples of a parameter as they are typed; of one that may be left out, in its words."""
+    """Return the typed examples of a parameter; those of optional ones are in the description."""
     if parameter.get("required"):
         return [parameter["example"]]
     _, _, shown = parameter["description"].partition("For example ")
@@ -188,7 +187,7 @@ def examples_of(parameter: dict[str, Any]) -> list[Any]:
 
 
 def test_optional_parameters_are_not_filled_in():
-    """A page that lets one try requests fills in examples: then no list would find anything."""
+    """Swagger UI fills in the examples of parameters, and then no list would find any rows."""
     seen = 0
 
     for *_, operation in operations():
@@ -200,8 +199,8 @@ def test_optional_parameters_are_not_filled_in():
     assert seen > 50
 
 
-def test_every_list_finds_rows_by_its_defaults(boss, alice, bob):
-    """With the defaults, which a page that lets one try requests fills in."""
+def test_every_list_finds_rows_with_its_defaults(boss, alice, bob):
+    """Swagger UI fills in the defaults."""
     alice.send(bob.account, 1)
     tried = 0
 
@@ -245,7 +244,7 @@ def test_every_parameter_and_every_header_is_described():
                 assert header["description"], (path, name)
 
 
-def test_every_operation_has_a_text_of_its_own():
+def test_every_operation_has_its_own_description():
     texts = [operation["description"] for *_, operation in operations()]
     of_views = {view.cls.__doc__ for _, path, view in served() if getattr(view, "actions", None)}
 
@@ -253,7 +252,7 @@ def test_every_operation_has_a_text_of_its_own():
     assert not {text for text in texts if text in of_views}
 
 
-def test_the_document_says_whose_it_is_and_how_numbers_are_read():
+def test_the_document_names_its_license_and_explains_large_numbers():
     info = document()["info"]
 
     assert info["license"]["name"] == "MIT"
@@ -261,13 +260,13 @@ def test_the_document_says_whose_it_is_and_how_numbers_are_read():
     assert "BigInt" in info["description"]
 
 
-def test_the_pages_token_survives_a_reload(anyone):
+def test_the_token_of_swagger_ui_survives_a_reload(anyone):
     script = anyone.get("/api/docs/?script=").content.decode()
 
     assert '"persistAuthorization": true' in script
 
 
-def test_every_parameter_has_examples_that_are_as_described():
+def test_every_parameter_has_examples_that_fit_its_schema():
     components = {"components": document()["components"]}
     seen = set()
 
@@ -280,7 +279,7 @@ def test_every_parameter_has_examples_that_are_as_described():
     assert len(seen) > 50
 
 
-def test_every_example_of_a_query_is_answered(boss, alice, bob):
+def test_every_example_of_a_query_is_accepted(boss, alice, bob):
     transfer = alice.send(bob.account, 1).json()["id"]
     paths = {"/api/transfers/{id}/": transfer, "/api/users/{id}/": alice.user.pk}
     asked = 0
@@ -298,7 +297,7 @@ def test_every_example_of_a_query_is_answered(boss, alice, bob):
     assert asked > 40
 
 
-def test_the_example_of_a_link_leads_to_a_page_of_its_list(boss, alice):
+def test_the_example_of_a_link_works(boss, alice):
     shown = {
         path: operation["responses"]["200"]["headers"]["Link"]["example"]
         for method, path, operation in operations()

@@ -1,4 +1,4 @@
-"""Every list has pages that are linked by the `Link` header."""
+"""Every list has pages, linked by the `Link` header."""
 
 import re
 from base64 import b64encode
@@ -29,7 +29,7 @@ every_list = pytest.mark.parametrize("path", LISTS)
 
 @pytest.fixture
 def fill(alice, bob):
-    """A function that adds `rows` rows to every list, and gives `path` alice's account."""
+    """A function that adds `rows` rows to every list, and returns `path` with alice's account."""
 
     def add(path, rows):
         start = User.objects.count()
@@ -109,7 +109,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(boss, fill, path):
 
 
 @pytest.mark.parametrize("path", ["/api/accounts/", "/api/transfers/"])
-def test_the_queries_of_a_user_do_not_grow_either(alice, bob, path):
+def test_the_number_of_queries_of_a_user_does_not_grow_either(alice, bob, path):
     alice.send(bob.account, 1)
     _, few = cost(alice, path)
     for _ in range(5):
@@ -141,7 +141,7 @@ def test_a_page_whose_rows_were_deleted_links_back(boss):
 
     assert keys(empty) == []
     assert sorted(links(empty)) == ["prev"]
-    # The client has seen the row after which the page would start, so the way back skips it.
+    # The client has seen the row before the page, so the link back skips it.
     assert keys(boss.get(links(empty)["prev"])) == [accounts[0].pk]
 
 
@@ -157,7 +157,7 @@ def test_a_page_is_bounded(boss, query, rows):
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "abc", "1.5", "", "%00", "%D9%A1", "1e2", "9" * 5000])
-def test_a_limit_is_a_whole_number_from_1(boss, limit):
+def test_a_limit_is_a_positive_whole_number(boss, limit):
     response = boss.get(f"/api/accounts/?limit={limit}")
 
     assert response.status_code == 400
@@ -226,13 +226,13 @@ def test_every_list_checks_its_query(boss, alice, path):
         *["2026-01-01T00:00:00Z&p=-1", f"2026-01-01T00:00:00Z&p={2**63}"],
     ],
 )
-def test_a_cursor_by_date_is_a_date_and_a_number(boss, key):
+def test_a_cursor_by_date_holds_a_date_and_an_id(boss, key):
     response = boss.get(f"/api/transfers/?cursor={encoded(f's=-date&p={key}')}")
 
     assert (response.status_code, response.json()) == (400, {"cursor": ["Invalid cursor"]})
 
 
-def test_a_cursor_by_username_is_text(boss):
+def test_a_cursor_by_username_holds_text(boss):
     for key in ("%00", "a%00", ""):
         cursor = encoded(f"s=username&p={key}")
         response = boss.get(f"/api/users/?ordering=username&cursor={cursor}")
@@ -251,7 +251,7 @@ def test_a_cursor_belongs_to_its_ordering(boss, fill):
 
 
 @pytest.mark.parametrize("ordering", ["", "pk", "--id", "-", "currency", "id,balance", "ID", "%00"])
-def test_an_ordering_is_one_of_those_offered(boss, ordering):
+def test_an_unknown_ordering_returns_400(boss, ordering):
     response = boss.get(f"/api/accounts/?ordering={ordering}")
 
     assert response.status_code == 400
@@ -283,7 +283,7 @@ def test_accounts_with_the_same_balance_are_all_listed_once(request, alice, orde
 def test_transfers_with_the_same_date_are_all_listed_once(
     request, monkeypatch, settings, alice, fill, path, ordering, who
 ):
-    # The accounts were opened later than the transfers are made.
+    # The transfers get earlier dates than the openings of their accounts.
     settings.CLOCK_TOLERANCE_SECONDS = 10**9
     person = request.getfixturevalue(who)
     moments = [datetime(2026, 1, 1, microsecond=n % 3, tzinfo=UTC) for n in range(9)]

@@ -1,4 +1,4 @@
-"""Rates, as they are written here and in Django REST framework."""
+"""The notation of rates, also as in Django REST framework."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from almaFintech.api.rates import Rate
         ("", None),
     ],
 )
-def test_a_rate_may_name_its_period_in_full(text, rate):
+def test_a_rate_may_spell_out_its_period(text, rate):
     assert Rate.parse(text) == rate
 
 

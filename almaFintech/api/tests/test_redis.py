@@ -1,4 +1,4 @@
-"""Rates that all processes count in Redis, and that survive its loss."""
+"""Rates are counted in Redis for all processes, and still apply while Redis is down."""
 
 import logging
 import tempfile
@@ -31,12 +31,12 @@ def server():
 
 @pytest.fixture
 def redis(server, settings):
-    """A Redis that this process uses as a production server would."""
+    """A Redis server that this process uses as a production server would."""
     settings.CACHES = evaluate("s.CACHES", REDIS_URL=server.url)
     counters.until = 0.0
     settings.LOGIN_RATE_PER_ADDRESS = "3/d"
     caches["process"].clear()
-    # No day ends during a test.
+    # No day ends during the test.
     with time_machine.travel("2027-01-15 12:00 +0000"):
         yield server
     counters.until = 0.0
@@ -72,7 +72,7 @@ print([Count(Rate(5, 10**9), "a", "b").add() for _ in range(3)])
     assert Count(Rate(5, 10**9), "a", "b").is_full()
 
 
-def test_a_redis_that_dies_takes_no_login_with_it(alice, anyone, redis, caplog):
+def test_logins_work_after_redis_dies(alice, anyone, redis, caplog):
     assert [fail(anyone).status_code for _ in range(2)] == [401, 401]
     redis.kill()
 
@@ -88,7 +88,7 @@ def test_a_redis_that_dies_takes_no_login_with_it(alice, anyone, redis, caplog):
     assert errors == [error]
 
 
-def test_redis_counts_again_once_it_is_back(alice, anyone, redis):
+def test_redis_counts_again_after_a_restart(alice, anyone, redis):
     redis.kill()
     assert [fail(anyone).status_code for _ in range(4)] == [401, 401, 401, 429]
 
@@ -111,7 +111,7 @@ def test_a_redis_that_hangs_delays_one_login(alice, anyone, redis):
     assert 1 <= spent < 3
 
 
-def test_a_user_rate_survives_redis_too(alice, redis, settings):
+def test_a_user_rate_holds_while_redis_is_down(alice, redis, settings):
     settings.USER_RATE = "2/d"
     redis.kill()
 

@@ -1,7 +1,7 @@
-"""A stranger's reading of the OpenAPI document: schemathesis sends what it allows and forbids.
+"""Schemathesis sends requests that the OpenAPI document allows, and others that it forbids.
 
-Every request is rolled back, or every chain of requests, so that each meets the same world: the
-run is the same every time, and a failure says how to repeat it.
+Every request, or chain of requests, is rolled back, so each sees the same data: the run is the
+same every time, and a failure says how to repeat it.
 """
 
 import re
@@ -31,28 +31,25 @@ from conftest import Person
 pytestmark = [
     pytest.mark.server,
     pytest.mark.django_db,
-    pytest.mark.skipif(
-        connection.vendor != "postgresql", reason="One database is enough, and this is the one."
-    ),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="It runs on PostgreSQL only."),
 ]
 
 CONFIG: dict[str, Any] = {
     "base-url": "http://localhost",
-    # Within one process schemathesis asks for compressed answers, and does not unpack them.
+    # In-process, schemathesis asks for compressed responses and does not decompress them.
     "headers": {"Accept-Encoding": "identity"},
     "seed": 1,
     "generation": {"max-examples": 12, "deterministic": True, "database": "none"},
     "operations": [
         {
-            # To delete a transfer is to give the money back: the transfer stays, as promised.
+            # DELETE cancels a transfer and keeps it.
             "include-path": "/api/transfers/{id}/",
             "checks": {"use_after_free": {"enabled": False}},
         }
     ],
 }
 
-# What the rules of the ledger say to a request that is as the document wants it, and what a
-# field says of the rows that are there, which no document can know.
+# Messages of rules and fields that depend on the data, which no document can know.
 STATE = re.compile(
     r"already exists|object does not exist|^Invalid cursor$|^This is before"
     r"|^Not an ISO 4217 currency code|^CSV is not paginated|^This is not your password"
@@ -63,7 +60,7 @@ HYPOTHESIS = hypothesis_settings(suppress_health_check=list(HealthCheck), deadli
 
 @schemathesis.hook
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
-    """Three currencies stand for all: each would be tried with each operation that takes one."""
+    """Keep three currencies: schemathesis would try each one with each operation."""
     raw_schema["components"]["schemas"]["Currency"]["enum"] = ["ARS", "EUR", "USD"]
 
 
@@ -77,11 +74,11 @@ def read(config: dict[str, Any]) -> Any:
 
 
 as_staff = read(CONFIG)
-# Known now that the server is loaded.
+# All subclasses exist now that the server is loaded.
 RULES = {kind.default_code for kind in Refusal.kinds()}
 RULES -= {"invalid", "invalid_amount", "idempotency_key_malformed"}
 
-# What answers a user with 403 whatever is sent is not tried in every spelling.
+# Operations that always return 403 to users are not tried with every variation.
 uncovered: list[dict[str, Any]] = [
     {"include-path-regex": "^/api/(users|profiles|login)/"},
     {"include-path-regex": "^/api/accounts/", "include-method": ["POST", "PUT", "PATCH"]},
@@ -94,7 +91,7 @@ as_user = read(
 
 @schemathesis.check
 def acceptance(ctx: CheckContext, response: Any, case: schemathesis.Case) -> None:
-    """What the document allows is done, or refused by a rule that depends on what is there."""
+    """Check that valid requests succeed, or are refused by a rule that depends on the data."""
     if response.status_code in (400, 412) and refused_by_state(response.json()):
         return
     positive_data_acceptance(ctx, response, case)
@@ -108,13 +105,13 @@ def refused_by_state(body: dict[str, Any]) -> bool:
 
 @schemathesis.check
 def rejection(ctx: CheckContext, response: Any, case: schemathesis.Case) -> None:
-    """What the document forbids is refused, unless it is another spelling of what it allows.
+    """Check that invalid requests are refused, unless they are another notation of valid ones.
 
     Clients of the first almaFintech may write JSON as they would fill in a form: `"5"` for 5,
     `"true"` for true, a telephone number without quotes.
     """
     if response.status_code == 412:
-        # Conditions come before the body is looked at (RFC 9110, section 13.2.1).
+        # Conditions are evaluated before the body (RFC 9110, section 13.2.1).
         return
     sent = case.operation.definition.raw.get("requestBody")
     if sent and response.status_code < 300 and isinstance(case.body, dict):
@@ -128,7 +125,7 @@ COMPONENTS = {"components": document()["components"]}
 
 
 def as_in_a_form(value: Any, described: dict[str, Any]) -> Any:
-    """`value` as the server reads it where the document wants `described`."""
+    """Return `value` as the server reads it for a field with the schema `described`."""
     if "$ref" in described:
         described = COMPONENTS["components"]["schemas"][described["$ref"].rpartition("/")[2]]
     kinds = described.get("type", ())
@@ -158,7 +155,7 @@ OUR_CHECKS: dict[str, Any] = {
 
 @pytest.fixture
 def tokens(db, settings) -> Iterator[dict[str, str]]:
-    """A token of each role, in a world where small numbers are those of things that exist."""
+    """Tokens of both roles, with data whose ids are small numbers, which generators try."""
     count_from(1, User, Account, Transfer)
     bob = Person.join("bob")
     count_from(10**6, User)
@@ -168,16 +165,16 @@ def tokens(db, settings) -> Iterator[dict[str, str]]:
     alice.open_account(5, "EUR")
     alice.send(second, 5)
     bob.send(first, 7)
-    # An account that is gone, and what it has left.
+    # A deleted account, and its transfer.
     gone = alice.open_account(9)
     Transfer(origin=gone, destination=second, balance=9).save()
     gone.delete()
 
     settings.ALLOWED_HOSTS = ["localhost"]
-    # Wrong passwords are tried here by the dozen.
+    # The run tries dozens of wrong passwords.
     settings.LOGIN_RATE_PER_ADDRESS = settings.LOGIN_RATE_PER_USERNAME = ""
     settings.REFUSED_TRANSFERS_RATE = ""
-    # As Django's test client does: a request's end must not end the transaction of the test.
+    # As in Django's test client: the end of a request must not end the test's transaction.
     request_started.disconnect(close_old_connections)
     request_finished.disconnect(close_old_connections)
     yield {role: str(AccessToken.for_user(person.user)) for role, person in people.items()}

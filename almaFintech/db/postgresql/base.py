@@ -1,7 +1,7 @@
-"""Django's backend for PostgreSQL, with a pause after a connection that failed.
+"""Django's backend for PostgreSQL, with a pause after a failed connection.
 
-A host that drops packets costs each attempt CONNECT_SECONDS. Without the pause, every request
-would hold a thread for so long while the database is unreachable, and the others would queue.
+An attempt to reach a host that drops packets takes CONNECT_SECONDS. Without the pause, every
+request would hold a thread for that time while the database is unreachable, and others would queue.
 """
 
 import time
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import psycopg
 from django.db.backends.postgresql import base
 
-# So long after a failure, all threads of this process fail at once instead of connecting.
+# The time after a failure during which all threads of this process fail at once.
 PAUSE_SECONDS = 2
 
 

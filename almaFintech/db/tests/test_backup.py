@@ -1,4 +1,4 @@
-"""The commands of docs/operating.md that back a database up and restore it."""
+"""The commands of docs/operating.md that back up a database and restore it."""
 
 import os
 import re
@@ -42,7 +42,7 @@ pytestmark = [
     pytest.mark.server,
     pytest.mark.skipif(
         connection.vendor in PROGRAMS and not shutil.which(PROGRAMS[connection.vendor]),
-        reason="The programs of the database are not installed",
+        reason="The database's own programs are not installed",
     ),
 ]
 
@@ -56,7 +56,7 @@ def run(tmp_path):
         file.write_text(f"DATABASE_URL={url}\n")
         environment = environment_of({**PRODUCTION, "ENV_FILE": str(file), **variables})
         del environment["DATABASE_URL"]
-        # `python` in the guide is this one.
+        # Let `python` in the guide be this interpreter.
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command.replace("wallet.", f"{tmp_path}/wallet.")],
@@ -79,12 +79,12 @@ def world(other_database):
     return other_database
 
 
-def test_what_was_backed_up_is_restored(run, tmp_path, world, third_database):
+def test_a_backup_is_restored_completely(run, tmp_path, world, third_database):
     back_up, restore = re.findall(r"```sh\n(.*?)```", SECTION.split("### ")[0], re.DOTALL)
 
     done = run(back_up, world.url)
     assert (done.returncode, done.stderr) == (0, "")
-    # It holds secrets, and nothing is left beside it.
+    # Only its owner can read it, because it holds secrets; no temporary file is left.
     assert (tmp_path / "wallet.backup").stat().st_mode & 0o777 == 0o600
     assert [file.name for file in tmp_path.glob("wallet*")] == ["wallet.backup"]
     done = run(restore, third_database.url)
@@ -96,11 +96,11 @@ def test_what_was_backed_up_is_restored(run, tmp_path, world, third_database):
         rows = f"SELECT * FROM {table} ORDER BY id"
         assert third_database.execute(rows) == world.execute(rows), table
     assert third_database.execute("SELECT count(*) FROM accounts_transfer") == [(40,)]
-    # The triggers came along.
+    # The backup includes the triggers.
     for change in "UPDATE accounts_entry SET amount = 1", "DELETE FROM accounts_entry":
         with pytest.raises(Error, match="append only"):
             third_database.execute(change)
-    # And the numbers go on where they were.
+    # New rows continue the numbers.
     restored = PRODUCTION | {"DATABASE_URL": third_database.url}
     more = python("manage.py", "seed_demo", *WORLD, "--seed=2", **restored)
     assert more.returncode == 0, more.stderr
@@ -110,14 +110,14 @@ def test_what_was_backed_up_is_restored(run, tmp_path, world, third_database):
     kept = (tmp_path / "wallet.backup").read_bytes()
     again = run(back_up, world.url)
     assert again.returncode == 1
-    assert "wallet.backup exists already, and is not overwritten." in again.stderr
+    assert "wallet.backup already exists and is not overwritten." in again.stderr
     assert (tmp_path / "wallet.backup").read_bytes() == kept
     again = run(restore, third_database.url)
     assert again.returncode == 2
     assert "The database is not empty: it has the table" in again.stderr
 
 
-def test_a_restore_exits_as_verify_ledger_does(run, world, third_database):
+def test_a_restore_exits_with_the_status_of_verify_ledger(run, world, third_database):
     world.execute("UPDATE accounts_account SET balance = balance + 1 WHERE id = 1")
     assert run("python manage.py backup wallet.backup", world.url).returncode == 0
 
@@ -210,7 +210,7 @@ def test_no_password_is_on_a_command_line(monkeypatch):
 
 @once
 def test_the_commands_for_containers(run, tmp_path, world, third_database):
-    """Run without Docker what they run in the container, with its variables."""
+    """Run them without Docker, with the variables of the container."""
     back_up, restore = (
         command.replace("docker compose exec -T database ", "")
         for command in re.findall(r"```sh\n(.*?)```", SECTION.split("### ")[1], re.DOTALL)
@@ -227,7 +227,7 @@ def test_the_commands_for_containers(run, tmp_path, world, third_database):
             "POSTGRES_DB": parts.path[1:],
         }
 
-    # Without variables, no other database is used.
+    # Without these variables they fail, instead of using another database.
     for command in back_up, restore:
         (tmp_path / "wallet.backup").unlink(missing_ok=True)
         assert run(command, world.url).returncode != 0

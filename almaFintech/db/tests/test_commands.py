@@ -1,4 +1,4 @@
-"""Messages of commands that cannot do their work."""
+"""Messages and exit statuses of commands that cannot run."""
 
 import pytest
 
@@ -10,7 +10,7 @@ pytestmark = [once, pytest.mark.server]
 
 DOWN = "CommandError: The database is down: "
 NOT_MIGRATED = "CommandError: The database lacks tables: run `python manage.py migrate`. ("
-# Exit statuses of commands that could not check the ledger.
+# The exit statuses of commands that exit differently from 1.
 STATUS = {"verify_ledger": 2, "restore": 2}
 
 
@@ -31,7 +31,7 @@ def assert_one_sentence(result, status, text):
 @pytest.mark.parametrize(
     "command", ["verify_ledger", "expire_idempotency_keys", "expire_tokens", "seed_demo", "start"]
 )
-def test_a_database_that_is_down(command, url, reason):
+def test_commands_report_a_database_that_is_down(command, url, reason):
     result = python("manage.py", command, DATABASE_URL=url)
 
     assert_one_sentence(result, STATUS.get(command, 1), DOWN + reason)
@@ -40,13 +40,13 @@ def test_a_database_that_is_down(command, url, reason):
 @pytest.mark.parametrize(
     "command", ["verify_ledger", "expire_idempotency_keys", "expire_tokens", "seed_demo"]
 )
-def test_a_database_without_tables(command, other_database):
+def test_commands_report_missing_tables(command, other_database):
     result = python("manage.py", command, DATABASE_URL=other_database.url)
 
     assert_one_sentence(result, STATUS.get(command, 1), NOT_MIGRATED + 'relation "')
 
 
-def test_refused_settings_are_not_a_discrepancy():
+def test_verify_ledger_exits_2_for_refused_settings():
     result = python("manage.py", "verify_ledger", DEBUG="flase")
     assert_one_sentence(result, 2, "DEBUG must be true or false, and not 'flase'.")
 
@@ -78,7 +78,7 @@ def test_a_development_server_reports_a_wrong_setting_and_ends(setting, text, tm
 def test_a_development_server_reports_a_full_disk_and_ends(tmp_path):
     database = {"DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3"}
     assert python("manage.py", "migrate", "--verbosity=0", **database).returncode == 0
-    # No file may grow any more, as on a full disk.
+    # No file can grow, as on a full disk.
     start = (
         "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0));"
         "sys.argv = ['manage.py', 'start', '127.0.0.1:0'];"

@@ -1,4 +1,4 @@
-"""Rows that stay locked stop the requests that need them, and no others."""
+"""Rows that stay locked delay the requests that need them, and no others."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ CLIENTS = 12
 
 @once
 @pytest.mark.server
-def test_one_held_account_stops_nobody_else(tmp_path, other_database):
+def test_one_locked_account_delays_no_other_request(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(16) as threads:
         token = log_in(server)
@@ -103,24 +103,24 @@ def test_a_key_whose_request_waits_is_in_flight(tmp_path, other_database):
         again: Any = server.request("POST", "/api/transfers/", body, token, **key)
         assert (again.status, again.json()["code"]) == (409, "idempotency_key_in_flight")
         other_database.execute("ROLLBACK")
-        # Its wait was worthwhile.
+        # The first request goes on once the lock is free.
         assert sent.result().status == 201
 
 
 @once
 @pytest.mark.server
-def test_a_frozen_worker_lets_go_of_its_rows(tmp_path, other_database):
+def test_a_frozen_worker_loses_its_locks(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "LOCK_TIMEOUT": "30"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(1) as threads:
         token = log_in(server)
         accounts = [open_account(server, token, 100) for _ in range(2)]
         body = {"origin": accounts[0], "destination": accounts[1], "balance": 1}
-        # It gets the first account, and is frozen when it waits for the second one.
+        # It locks the first account, and is frozen while it waits for the second one.
         other_database.execute(
             "BEGIN", f"SELECT id FROM accounts_account WHERE id = {accounts[1]} FOR UPDATE"
         )
         sent = threads.submit(server.request, "POST", "/api/transfers/", body, token)
-        # Past the moment, in one of the seats.
+        # The short wait is over, and the request has one of the seats.
         time.sleep(1)
         assert settles(lambda: other_database.execute(WAITERS), [(1,)])
         workers = children(server.process.pid)
@@ -142,7 +142,7 @@ def test_a_frozen_worker_lets_go_of_its_rows(tmp_path, other_database):
         assert other_database.execute(balances) == [(100,), (100,)]
 
 
-# --- How long work waits -------------------------------------------------------------------
+# --- Lock timeouts -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ LOCKED = OperationalError(1205, "Lock wait timeout exceeded")
 
 
 def work(times: int):
-    """Return work that a lock stops `times` times, and the list of its lock timeouts."""
+    """Return work that times out at a lock `times` times, and the list of its timeouts."""
     waits = []
 
     @retried
@@ -176,7 +176,7 @@ def work(times: int):
 
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
-def test_work_that_a_lock_stops_waits_longer_once(serving, settings):
+def test_blocked_work_runs_once_more_with_a_longer_wait(serving, settings):
     settings.LOCK_TIMEOUT = 7
     run, waits = work(1)
     assert run() == 2
@@ -206,21 +206,21 @@ def test_work_without_a_seat_does_not_wait(serving):
 
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
-def test_commands_wait_as_long_as_they_are_told():
+def test_commands_do_not_run_again_after_a_lock_timeout():
     run, waits = work(1)
     with pytest.raises(OperationalError):
         run()
     assert len(waits) == 1
 
 
-def test_a_refused_lock_is_busy():
+def test_a_lock_timeout_returns_503_busy():
     answer = exception_handler(LOCKED, {})
 
     assert answer
     assert (answer.status_code, answer.data, answer["Retry-After"]) == (503, BUSY, str(Busy.wait))
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="how SQLite says it")
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="It is SQLite's error")
 def test_a_locked_sqlite_is_busy(tmp_path, other_database):
     holder = other_database.connection.copy("holder")
     other_database.execute("CREATE TABLE t (n int)")

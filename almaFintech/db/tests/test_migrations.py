@@ -1,4 +1,4 @@
-"""Migrations run while the release before them still serves."""
+"""Migrations must not break the previous release, which still serves while they run."""
 
 import pytest
 from django.conf import settings
@@ -8,13 +8,13 @@ from django_migration_linter.sql_analyser import PostgresqlAnalyser, analyse_sql
 from conftest import once
 
 OUR_APPS = ["accounts", "audit", "login"]
-# Statements that keep writers out for as long as the table is large.
+# Statements that block writers for longer, the larger the table is.
 LOCKING = ["CREATE_INDEX", "CREATE_INDEX_EXCLUSIVE", "DROP_INDEX", "REINDEX"]
 
 
 @once
 def test_no_migration_breaks_the_release_before_it(db):
-    """As docs/operating.md asks: none removes, renames, or locks a large table for long."""
+    """As docs/operating.md requires: none removes, renames, or locks a large table for long."""
     linter = MigrationLinter(
         str(settings.BASE_DIR),
         include_apps=OUR_APPS,
@@ -37,7 +37,7 @@ def test_no_migration_breaks_the_release_before_it(db):
         "CREATE INDEX more ON accounts_entry (date)",
     ],
 )
-def test_what_would_break_it_is_noticed(statement):
+def test_breaking_statements_are_noticed(statement):
     errors, _, warnings = analyse_sql_statements(PostgresqlAnalyser, [statement + ";"])
 
     assert [*errors, *(warning for warning in warnings if warning.code in LOCKING)]

@@ -1,8 +1,7 @@
-"""No page of a list costs more on a million rows: PostgreSQL tells what each statement reads.
+"""Pages of lists cost no more on a million rows, according to PostgreSQL's query plans.
 
-Every SELECT of the requests below is run by EXPLAIN ANALYZE first. None may read a big table
-from end to end, and none may read many more rows than it returns, whether for a sort, a filter or
-a count.
+Every SELECT of the requests below runs under EXPLAIN ANALYZE first. None may read a whole big
+table, and none may read many more rows than it returns, whether for a sort, a filter or a count.
 """
 
 import re
@@ -32,14 +31,13 @@ BIG_TABLES = {
     "login_profile",
     "login_profile_accounts",
 }
-# A page has 101 rows. Where a bound or a value meets an order by another column, PostgreSQL weighs
-# going through the one against sorting the other, and may read some
-# percent of them. It takes the columns for independent of each other, so they are here.
+# A page has 101 rows. If a filter and the order use different columns, PostgreSQL either walks the
+# order or sorts the matches, and may read some percent of the rows. It assumes that the columns are
+# independent, so the data below keeps them independent.
 MOST_ROWS = 50_000
 
-# One transfer a minute, most of them in USD. Account 1 has one in five of them, account 3 the
-# first three, account 4 none, account 5 many, but
-# none lately; account 2 pays account 1 every day.
+# One transfer a minute, most of them in USD. Account 1 has one in five of them, account 3 the first
+# three, account 4 none, account 5 many but no recent ones; account 2 pays account 1 every day.
 FILL = f"""
 SET session_replication_role = replica;
 INSERT INTO auth_user (id, username, password, first_name, last_name, email, is_staff, is_active,
@@ -158,7 +156,7 @@ ADMIN_LISTS = [
 
 @pytest.fixture(scope="module")
 def million(django_db_setup, django_db_blocker) -> Iterator[None]:
-    """A million transfers and all that they need, for all tests of this file."""
+    """A million transfers and the rows they refer to, for all tests of this file."""
     tables = ", ".join(BIG_TABLES)
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         try:
@@ -170,7 +168,7 @@ def million(django_db_setup, django_db_blocker) -> Iterator[None]:
                 [list(BIG_TABLES)],
             )
             indexes = cursor.fetchall()
-            # To write an index at once is quicker than row by row.
+            # Building an index at once is quicker than row by row.
             cursor.execute(f"DROP INDEX {', '.join(name for _, name in indexes)}")
             cursor.execute(FILL)
             cursor.execute("; ".join(definition for definition, _ in indexes))
@@ -184,7 +182,7 @@ def million(django_db_setup, django_db_blocker) -> Iterator[None]:
 
 
 class Plans:
-    """What the SELECTs of some requests read."""
+    """The query plans of some requests, and what is wrong with them."""
 
     def __init__(self) -> None:
         self.faults: list[str] = []
@@ -207,7 +205,7 @@ class Plans:
     def judge(self, request: str, sql: str, plan: dict, whole_tables: bool) -> None:
         for node in nodes_of(plan):
             if not node["Actual Loops"]:
-                # It never ran, for its condition cannot be met; how it would have run is open.
+                # This node never ran, so its plan costs nothing.
                 continue
             table = node.get("Relation Name")
             removed = sum(count for name, count in node.items() if name.startswith("Rows Removed"))
@@ -252,15 +250,15 @@ def check(person: Person, requests: list[str]) -> None:
     assert not plans.faults, "\n".join(plans.faults)
 
 
-def test_staff_reads_pages_alone(million):
+def test_requests_of_staff_read_only_their_pages(million):
     boss = Person(User.objects.get(pk=5000))
 
     check(boss, [*requests_of(FILTERS), *OTHER_LISTS, *STAFF_LISTS])
 
 
 @pytest.mark.parametrize(("id", "account"), [(1, 1), (2, 3), (3, 5)])
-def test_a_user_reads_pages_alone(million, id, account):
-    """User 1 has accounts with many transfers and with few; users 2 and 3 few and many old ones."""
+def test_requests_of_a_user_read_only_their_pages(million, id, account):
+    """User 1 has busy and quiet accounts, user 2 few transfers, user 3 many old ones."""
     user = Person(User.objects.get(pk=id))
     others = [path.replace("accounts/1/", f"accounts/{account}/") for path in OTHER_LISTS]
 
@@ -274,7 +272,7 @@ def test_the_admin_opens_on_a_million_rows(million):
     plans = Plans()
 
     for path in ADMIN_LISTS:
-        # It counts up to 10 000 rows, from whichever end of the table.
+        # It counts up to 10 000 rows, and may scan the table for them.
         with plans.of(path, whole_tables=True):
             assert client.get(path).status_code == 200
 

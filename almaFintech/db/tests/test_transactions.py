@@ -1,4 +1,4 @@
-"""What a database undoes because of a deadlock is run again, a bounded number of times."""
+"""Work that a deadlock rolls back runs again, a bounded number of times."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -22,7 +22,7 @@ DEADLOCK = caused_by(errors.DeadlockDetected("deadlock detected"))
 
 
 class Work:
-    """Work that adds a user, and is a victim the first `failures` times."""
+    """Work that adds a user, and fails the first `failures` times."""
 
     def __init__(self, failures, error=DEADLOCK):
         self.failures, self.error, self.runs = failures, error, 0
@@ -57,7 +57,7 @@ def names(transactional_db):
         OperationalError(1020, "Record has changed since last read"),
     ],
 )
-def test_a_victim_is_run_again_and_leaves_nothing_of_its_failures(names, naps, error):
+def test_a_deadlock_victim_runs_again_and_its_failures_leave_nothing(names, naps, error):
     work = Work(2, error)
 
     assert work.run("user") == 3
@@ -66,7 +66,7 @@ def test_a_victim_is_run_again_and_leaves_nothing_of_its_failures(names, naps, e
     assert all(0 <= nap < 1 for nap in naps)
 
 
-def test_after_five_times_it_gives_up(names, naps):
+def test_work_gives_up_after_five_attempts(names, naps):
     work = Work(5)
 
     with pytest.raises(OperationalError) as caught:
@@ -98,7 +98,7 @@ def test_other_errors_are_not_run_again(names, naps, error):
     assert (work.runs, naps, names()) == (1, [], [])
 
 
-def test_inside_a_transaction_it_runs_once(names, naps):
+def test_work_inside_a_transaction_runs_once(names, naps):
     work = Work(1)
 
     with transaction.atomic():
@@ -106,12 +106,12 @@ def test_inside_a_transaction_it_runs_once(names, naps):
         with pytest.raises(OperationalError):
             work.run("user")
 
-    # Its savepoint is gone, and what the outer transaction did is for that to judge.
+    # Its savepoint is rolled back; the outer transaction decides about its own changes.
     assert (work.runs, naps, names()) == (1, [], ["outer"])
 
 
 @needs_row_locks
-def test_two_that_lock_each_other_out_both_finish(names):
+def test_two_deadlocked_transactions_both_finish(names):
     first, second = (User.objects.create(username=name) for name in ("first", "second"))
     both_hold_one = Barrier(2)
 

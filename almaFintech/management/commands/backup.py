@@ -1,4 +1,4 @@
-"""`manage.py backup FILE`: write all of the database to a file, while the server goes on."""
+"""`manage.py backup FILE`: write the whole database to a file while the server runs."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -9,7 +9,7 @@ from almaFintech.db.commands import DatabaseCommand
 
 
 class Command(DatabaseCommand):
-    help = "Back the database up to FILE, which must not exist, and check what was written."
+    help = "Back up the database to FILE, which must not exist, and check the result."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE")

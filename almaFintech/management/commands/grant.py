@@ -19,9 +19,9 @@ WRITES = "SELECT, INSERT, UPDATE, DELETE"
 
 class Command(DatabaseCommand):
     help = (
-        "Give a role of the database what the server needs and no more: it may add entries of the "
-        "ledger and records of staff but neither change nor delete them, and it cannot change the "
-        "schema. Run it as the owner of the tables, after every migrate."
+        "Give a database role the rights that the server needs and no others: it can add ledger "
+        "entries and staff records, but can neither change nor delete them, nor change the "
+        "schema. Run this as the owner of the tables, after every migrate."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -29,8 +29,7 @@ class Command(DatabaseCommand):
         parser.add_argument(
             "--password-from",
             metavar="VARIABLE",
-            help="create the role if it is missing, and give it the password that this variable "
-            "of the environment holds",
+            help="create the role if it is missing, with the password in this environment variable",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -62,7 +61,7 @@ class Command(DatabaseCommand):
             cursor.execute(f"{verb} ROLE {role} LOGIN PASSWORD %s", [password])
         else:
             cursor.execute(f"CREATE USER IF NOT EXISTS {role}")
-            # A % of the host is not a placeholder of a parameter.
+            # The % of a host name is not a placeholder.
             user = role.replace("%", "%%")
             cursor.execute(f"ALTER USER {user} IDENTIFIED BY %s", [password])
 
@@ -75,7 +74,7 @@ class Command(DatabaseCommand):
     @staticmethod
     def plain(text: str) -> str:
         if set(text) & set("'\\"):
-            raise CommandError("A name of a role has neither quotes nor backslashes.")
+            raise CommandError("A role name must not contain quotes or backslashes.")
         return text
 
 

@@ -13,7 +13,7 @@ from almaFintech.db.commands import DatabaseCommand
 class Command(DatabaseCommand):
     help = (
         "Fill the database, which must be empty, with the backup FILE, and verify the ledger. "
-        "Exits as verify_ledger does: 1 when it complains, 2 when it could not check."
+        "Exit status as of verify_ledger: 1 for discrepancies, 2 if it could not check."
     )
     failure_status = 2
 

@@ -23,13 +23,13 @@ class Command(DatabaseCommand, Runserver):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
-            raise CommandError("This server is for development. With DEBUG off: make serve.")
+            raise CommandError("This server is for development. With DEBUG off, run: make serve")
         super().handle(*args, **options)
 
     def run(self, **options: Any) -> None:
-        # In the process of the server itself: another one would double the time to start. The
-        # autoreloader runs all of this again in a child, which has nothing left to do here. If the
-        # child fails, the parent waits for an edit, so everything is checked before.
+        # In the server's own process: another one would double the start time. The autoreloader
+        # runs all of this again in a child, which then has nothing left to do here. If the child
+        # fails, the parent waits for an edit, so the parent checks everything first.
         if DJANGO_AUTORELOAD_ENV not in os.environ:
             self.require_settings()
             self.require_port()
@@ -50,7 +50,7 @@ class Command(DatabaseCommand, Runserver):
         family = socket.AF_INET6 if self.use_ipv6 else socket.AF_INET
         host = self.addr.strip("[]")
         with socket.socket(family) as probe:
-            # As the server does, so that connections of an earlier server are not in the way.
+            # As the server does, so that connections of an earlier server do not block the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -75,7 +75,7 @@ class Command(DatabaseCommand, Runserver):
 def require_writable_disk() -> None:
     """Write to an SQLite file; raises Error if it is read-only or its disk is full.
 
-    The disks of other databases are not this server's.
+    Other databases look after their own disks.
     """
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Limits of the size of bodies; a larger one is refused before anything reads it."""
+"""Limits on the size of bodies; larger ones are refused before anything reads them."""
 
 import asyncio
 import http.client
@@ -31,19 +31,19 @@ def small(settings):
         ("/api/nowhere/", "text/plain"),
     ],
 )
-def test_a_large_body_is_413_whatever_it_is(small, anyone, path, content_type):
+def test_a_large_body_gets_413_whatever_its_type(small, anyone, path, content_type):
     response = anyone.generic("POST", path, b"x" * 1001, content_type=content_type)
 
     assert (response.status_code, response.json()) == (413, TOO_LARGE)
 
 
-def test_a_body_of_the_largest_size_is_read(small, anyone):
+def test_a_body_of_the_maximum_size_is_read(small, anyone):
     response = anyone.generic("POST", "/api/login/", b"x" * 1000, content_type="application/json")
 
     assert (response.status_code, response.json()["code"]) == (400, "parse_error")
 
 
-def test_a_page_gets_the_message_as_text(small, client):
+def test_pages_show_the_message_as_text(small, client):
     response = client.post("/admin/login/", {"username": "x" * 1000})
 
     assert (response.status_code, response.content.decode()) == (413, TOO_LARGE["detail"])
@@ -51,7 +51,7 @@ def test_a_page_gets_the_message_as_text(small, client):
 
 def test_the_largest_batch_fits(alice, bob, settings):
     assert ENVIRONMENT["MAX_BODY_BYTES"][1] == settings.MAX_BODY_BYTES
-    # Each of these letters takes 12 bytes of JSON.
+    # Each of these characters takes 12 bytes of JSON.
     reference = "\N{COW FACE}" * 140
     transfer = {
         "origin": alice.account.pk,
@@ -95,7 +95,7 @@ def test_a_body_of_undeclared_length_gets_411(anyone):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """The address of a server that reads bodies of 1000 bytes at most."""
+    """The address of a server that accepts bodies of at most 1000 bytes."""
     folder = tmp_path_factory.mktemp("bodies")
     settings = {
         "DATABASE_URL": f"sqlite:///{folder}/wallet.sqlite3",
@@ -108,7 +108,7 @@ def server(tmp_path_factory):
 
 
 def send(address, headers, body):
-    """Send a request as it is, and return the status and the JSON of the answer."""
+    """Send a raw request, and return the status and the JSON of the response."""
     with socket.create_connection(address, timeout=60) as connection:
         head = {"Host": "127.0.0.1", "Content-Type": "application/json"} | headers
         lines = ["POST /api/login/ HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
@@ -138,14 +138,14 @@ def test_a_server_reads_a_length_with_any_number_of_zeros(server):
 
 
 @pytest.mark.server
-def test_a_server_reads_no_further_than_declared(server):
+def test_a_server_reads_only_the_declared_length(server):
     status, answer = send(server, {"Content-Length": "2"}, b"{}" + b"x" * 5000)
 
     assert (status, answer["username"]) == (400, ["This field is required."])
 
 
 @pytest.mark.server
-def test_a_server_refuses_chunks(server):
+def test_a_server_refuses_a_chunked_body(server):
     chunks = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
 
     status, answer = send(server, {"Transfer-Encoding": "chunked"}, chunks * 2 + b"0\r\n\r\n")
@@ -157,7 +157,7 @@ def test_a_server_refuses_chunks(server):
 
 
 def ask(chunks):
-    """Send a POST in chunks without a Content-Length, and return the answer and what was read."""
+    """Send a POST in chunks; return the status, the body, and the number of chunks read."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -193,7 +193,7 @@ def test_asgi_stops_reading_a_large_body(small):
     assert (status, answer, read) == (413, TOO_LARGE, 3)
 
 
-def test_asgi_answers_a_small_body(small):
+def test_asgi_serves_a_small_body(small):
     status, answer, read = ask([b"{", b"}"])
 
     assert (status, answer["username"], read) == (400, ["This field is required."], 2)

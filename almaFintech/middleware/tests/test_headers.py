@@ -14,7 +14,7 @@ def directives(policy):
     return dict(part.split(" ", 1) for part in policy.split("; "))
 
 
-def test_the_responses_of_the_api_may_do_nothing_in_a_browser(alice, anyone):
+def test_api_responses_have_the_strictest_policy(alice, anyone):
     for response in (
         alice.get("/api/accounts/"),
         anyone.get("/api/accounts/"),
@@ -35,19 +35,19 @@ def test_the_admin_runs_only_the_scripts_of_this_server(staff, client):
 
 @pytest.mark.server
 @pytest.mark.parametrize("path", [*POLICIES, "/admin/", "/static/x.js", "/nowhere"])
-def test_no_policy_lets_inline_scripts_or_strangers_in(path):
+def test_no_policy_allows_inline_scripts_or_other_origins(path):
     policy = policy_of(path)
 
     assert "unsafe" not in policy
     assert "*" not in policy
     assert "http" not in policy
     assert directives(policy)["default-src"] == directives(policy)["frame-ancestors"] == "'none'"
-    # Scripts may be files of this server and nothing else.
+    # Scripts must be files of this server.
     assert directives(policy).get("script-src", "'self'") == "'self'"
 
 
-def test_no_page_of_the_admin_needs_more(staff, alice, bob):
-    """A page with a script, a style or a handler inside would be broken by its policy."""
+def test_no_admin_page_needs_inline_scripts_or_styles(staff, alice, bob):
+    """The policy would break a page with inline scripts, styles or handlers."""
     alice.send(bob.account, 1)
     account = f"/admin/accounts/account/{alice.account.pk}/"
     for page in (
@@ -91,12 +91,12 @@ for path in "/admin/login/", "/api/", "/api/nowhere/", "/static/admin/css/base.c
     assert result.stdout == line * 4
 
 
-def test_no_page_is_framed(client, anyone):
+def test_no_page_can_be_framed(client, anyone):
     for response in client.get("/admin/login/"), anyone.get("/api/"):
         assert response["X-Frame-Options"] == "DENY"
 
 
-def test_cookies_are_out_of_reach():
+def test_scripts_cannot_read_cookies():
     names = ("SESSION_COOKIE", "CSRF_COOKIE")
     code = """
 from almaFintech import settings as s; import django.conf.global_settings as g
@@ -107,7 +107,7 @@ for name in %r:
     assert python("-c", code % (names,), **PRODUCTION).stdout == "True True Lax\n" * 2
 
 
-def test_the_pages_of_debug_keep_their_styles(client, settings):
+def test_debug_error_pages_keep_their_styles(client, settings):
     settings.DEBUG = True
 
     assert "Content-Security-Policy" not in client.get("/nowhere").headers
@@ -123,7 +123,7 @@ def ask(anyone, path="/api/accounts/"):
     return anyone.options(path, headers=preflight), anyone.get(path, headers={"Origin": ORIGIN})
 
 
-def test_other_origins_are_closed_out(db, anyone):
+def test_other_origins_are_refused(db, anyone):
     for response in ask(anyone):
         assert not [name for name in response.headers if name.startswith("Access-Control")]
 
@@ -134,13 +134,13 @@ def test_a_listed_origin_may_call_only_the_api(db, anyone, settings):
     for response in ask(anyone):
         assert response["Access-Control-Allow-Origin"] == ORIGIN
         assert "Location" in response.get("Access-Control-Expose-Headers", "Location")
-        # Without this, browsers send no cookies: what the admin's session may do, scripts may not.
+        # Without this header browsers send no cookies, so scripts cannot use the admin's session.
         assert "Access-Control-Allow-Credentials" not in response.headers
     for response in ask(anyone, "/admin/login/"):
         assert "Access-Control-Allow-Origin" not in response.headers
 
 
-def test_a_listed_origin_may_read_its_refusals(db, anyone, settings):
+def test_a_listed_origin_can_read_refusals(db, anyone, settings):
     settings.CORS_ALLOWED_ORIGINS = [ORIGIN]
     settings.MAX_BODY_BYTES = 10
 

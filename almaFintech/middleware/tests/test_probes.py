@@ -1,9 +1,9 @@
-"""Health checks, and metrics with their access rules."""
+"""Health checks, metrics and the access to them."""
 
 import pytest
 from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
-from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import ConnectionError as RedisDown
 
 from almaFintech import __version__
 
@@ -18,13 +18,13 @@ def as_in_production(settings):
 @pytest.fixture
 def probe(client):
     def get(path, method="get", **headers):
-        # By address, as a load balancer comes.
+        # By address, like a load balancer.
         return getattr(client, method)(path, headers={"Host": "10.1.2.3:8000", **headers})
 
     return get
 
 
-def test_the_process_is_healthy_without_a_database(probe):
+def test_healthz_needs_no_database(probe):
     # No `db` fixture: a query would be an error here.
     response = probe("/healthz")
 
@@ -36,7 +36,7 @@ def test_the_process_is_healthy_without_a_database(probe):
     assert "X-Request-ID" not in response
 
 
-def test_everything_ready(db, probe):
+def test_ready_when_everything_is_up(db, probe):
     response = probe("/readyz")
 
     assert response.status_code == 200
@@ -50,7 +50,7 @@ def test_everything_ready(db, probe):
 
 @pytest.fixture
 def migrations_put_back(transactional_db):
-    """For a test that is seen by other connections, such as that of /readyz."""
+    """Restore the migration, for tests that commit because /readyz has its own connection."""
     yield
     MigrationRecorder(connection).record_applied("accounts", "0002_append_only_entries")
 
@@ -77,7 +77,7 @@ def test_not_ready_while_the_database_is_down(db, probe, monkeypatch):
     )
 
 
-def test_without_redis_it_is_degraded_and_ready(db, probe, settings):
+def test_ready_but_degraded_without_redis(db, probe, settings):
     # Nothing listens on port 1.
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
 
@@ -87,16 +87,16 @@ def test_without_redis_it_is_degraded_and_ready(db, probe, settings):
     assert (response.json()["status"], response.json()["cache"]) == ("degraded", "away")
 
 
-def test_with_redis_it_is_not_degraded(db, probe, settings, monkeypatch):
+def test_not_degraded_with_redis(db, probe, settings, monkeypatch):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     monkeypatch.setattr("redis.Redis.ping", lambda self: True)
     assert probe("/readyz").json()["status"] == "ok"
     assert probe("/readyz").json()["cache"] == "ok"
 
-    def away(self):
-        raise RedisAway
+    def fail(self):
+        raise RedisDown
 
-    monkeypatch.setattr("redis.Redis.ping", away)
+    monkeypatch.setattr("redis.Redis.ping", fail)
     assert probe("/readyz").json()["status"] == "degraded"
 
 
@@ -113,7 +113,7 @@ def test_nobody_may_read_the_metrics_by_default(probe):
     assert probe("/metrics", Authorization="Bearer ").status_code == 403
 
 
-def test_the_metrics_by_address(probe, settings):
+def test_an_allowed_address_may_read_the_metrics(probe, settings):
     settings.METRICS_ALLOWED = ["10.0.0.0/8", "127.0.0.0/8"]
     response = probe("/metrics")
     assert response.status_code == 200
@@ -121,7 +121,7 @@ def test_the_metrics_by_address(probe, settings):
     assert b"# TYPE wallet_http_request_seconds histogram" in response.content
     assert f'wallet_build_info{{version="{__version__}"}} 1.0'.encode() in response.content
 
-    # Then the address is the proxy's, and says nothing of who asks.
+    # Behind a proxy the address is the proxy's and identifies nobody.
     for header in "X-Forwarded-For", "Forwarded", "Via", "X-Real-IP":
         assert probe("/metrics", **{header: "127.0.0.1"}).status_code == 403
 
@@ -129,7 +129,7 @@ def test_the_metrics_by_address(probe, settings):
     assert probe("/metrics").status_code == 403
 
 
-def test_the_metrics_by_token(probe, settings):
+def test_a_token_gives_access_to_the_metrics(probe, settings):
     settings.METRICS_TOKEN = "a quiet river of numbers"
 
     assert probe("/metrics", Authorization="Bearer a quiet river").status_code == 403

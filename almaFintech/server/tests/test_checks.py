@@ -11,7 +11,7 @@ from almaFintech.server.checks import (
 from almaFintech.tests.servers import PRODUCTION, python
 
 
-def test_a_database_that_does_not_return_what_it_inserts_is_refused(monkeypatch):
+def test_a_database_that_cannot_return_inserted_rows_is_refused(monkeypatch):
     assert database_returns_inserted_rows(None, ["default"]) == []
 
     features = type(connection.features)
@@ -21,13 +21,13 @@ def test_a_database_that_does_not_return_what_it_inserts_is_refused(monkeypatch)
     assert error.id == "almaFintech.E001"
 
 
-def test_the_database_of_the_tests_keeps_every_character(db):
+def test_the_test_database_stores_every_character(db):
     assert database_keeps_every_character(None, ["default"]) == []
 
 
 @pytest.mark.server
-@pytest.mark.skipif(connection.vendor != "mysql", reason="Others keep all, or refuse the value")
-def test_a_mariadb_that_does_not_keep_every_character_is_not_migrated(other_database):
+@pytest.mark.skipif(connection.vendor != "mysql", reason="Other databases store every character")
+def test_a_mariadb_without_utf8mb4_is_not_migrated(other_database):
     other_database.execute("ALTER DATABASE CHARACTER SET latin1")
 
     result = python("manage.py", "migrate", DATABASE_URL=other_database.url)
@@ -39,17 +39,17 @@ def test_a_mariadb_that_does_not_keep_every_character_is_not_migrated(other_data
 
 @pytest.mark.server
 @pytest.mark.parametrize(("proxies", "warned"), [("0", True), ("1", False)])
-def test_a_proxy_that_would_be_every_client_gets_a_warning(proxies, warned):
+def test_an_uncounted_proxy_gets_a_warning(proxies, warned):
     environment = {"TRUST_FORWARDED_PROTO": "true", "TRUSTED_PROXIES": proxies}
 
     result = python("manage.py", "check", "--deploy", **PRODUCTION | environment)
 
-    # The server starts nevertheless: there may be only one client, such as a shop's server.
+    # The server starts nevertheless: it may have a single client, such as a shop's server.
     assert result.returncode == 0
     assert ("TRUSTED_PROXIES is 0" in result.stderr) is warned
 
 
-def test_origins_have_a_scheme_and_nothing_but_a_host(settings):
+def test_origins_consist_of_a_scheme_and_a_host(settings):
     settings.CSRF_TRUSTED_ORIGINS = ["https://a.example", "http://*.b.example:8000"]
     assert trusted_origins_are_origins(None) == []
 

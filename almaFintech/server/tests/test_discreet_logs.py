@@ -1,4 +1,4 @@
-"""No token, no password and nothing personal is ever in the log of a production server."""
+"""The log of a production server contains no tokens, passwords or personal data."""
 
 import io
 import logging
@@ -27,7 +27,7 @@ REFERENCE = "for-the-dentist"
 
 @pytest.fixture
 def log():
-    """What the handler of production writes, at the most talkative level there is."""
+    """The output of the production log handler, at level INFO."""
     config = logging_config(debug=False)
     output = io.StringIO()
     handler = logging.StreamHandler(output)
@@ -44,7 +44,7 @@ def log():
 
 
 def act(boss: Person) -> list[str]:
-    """Do what a client can do, well and badly, and return the tokens that it saw."""
+    """Send valid and invalid requests of all kinds, and return the tokens that the client got."""
     anyone = APIClient(raise_request_exception=False)
     password, wrong, changed = PASSWORDS
 
@@ -86,11 +86,11 @@ def act(boss: Person) -> list[str]:
         (OperationalError(1213, body), 503),
     ):
         with patch.object(Transfer, "save", side_effect=error):
-            # With a key the request is run again by itself.
+            # With a key the view itself runs the request again.
             unused = {"Idempotency-Key": "another"}
             failed = anyone.post("/api/transfers/", transfer | {"balance": 1}, headers=unused)
         assert failed.status_code == status
-    # The database's own words for a row that it refuses, which hold the row.
+    # The database's own message for a refused row, which repeats the row.
     with patch("rest_framework.validators.qs_exists", return_value=False):
         taken = boss.patch(f"/api/users/{boss.user.pk}/", {"username": PERSONAL["username"]})
     assert taken.status_code == 409
@@ -104,11 +104,11 @@ def act(boss: Person) -> list[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_that_was_sent_is_in_the_log(boss, log):
+def test_the_log_repeats_nothing_that_clients_sent(boss, log):
     tokens = act(boss)
 
     written = log.getvalue()
-    # It did log: the requests, the failure with its place, the refused row.
+    # The events themselves are logged: requests, the failure with its place, the refused row.
     assert written.count('"event": "request"') >= 20
     assert "builtins.RuntimeError" in written
     assert "The database refused a row" in written
@@ -116,6 +116,6 @@ def test_nothing_that_was_sent_is_in_the_log(boss, log):
     assert "is run again: 1213" in written
     secrets = [*PERSONAL.values(), *PROFILE.values(), *PASSWORDS, *tokens, KEY, REFERENCE]
     assert [secret for secret in secrets if secret in written] == []
-    # Nor in parts: a token has three, of which the last is the secret.
+    # Nor the last of the three parts of a token, its signature.
     assert [token for token in tokens if token.split(".")[2] in written] == []
     assert "Bearer" not in written

@@ -10,7 +10,7 @@ from almaFintech.server.secret_key import development_key
 from almaFintech.tests.servers import python
 
 
-def test_the_key_is_random_and_stays(tmp_path):
+def test_the_key_is_random_and_stable(tmp_path):
     key = development_key(tmp_path / "key")
 
     assert len(key) >= 50
@@ -18,7 +18,7 @@ def test_the_key_is_random_and_stays(tmp_path):
     assert development_key(tmp_path / "other") != key
 
 
-def test_its_owner_alone_reads_it(tmp_path):
+def test_only_its_owner_can_read_it(tmp_path):
     development_key(tmp_path / "key")
 
     assert [file.name for file in tmp_path.iterdir()] == ["key"]
@@ -26,7 +26,7 @@ def test_its_owner_alone_reads_it(tmp_path):
 
 
 @pytest.mark.server
-def test_two_processes_that_start_at_once_agree(tmp_path, monkeypatch):
+def test_two_processes_that_start_at_once_share_a_key(tmp_path, monkeypatch):
     path = tmp_path / "key"
     code = (
         "from almaFintech.server.secret_key import *; "
@@ -36,9 +36,9 @@ def test_two_processes_that_start_at_once_agree(tmp_path, monkeypatch):
 
     def while_another_starts():
         others.append(python("-c", code).stdout)
-        return "the key of the process that was slower"
+        return "the key of the slower process"
 
-    # The other process comes in after this one has found no file, and before it writes one.
+    # The other process runs after this one has found no file, and before it writes one.
     monkeypatch.setattr(secret_key, "get_random_secret_key", while_another_starts)
 
     assert [development_key(path)] == others

@@ -1,4 +1,4 @@
-"""The production server, as an operator starts it."""
+"""The production server, started as an operator starts it."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def metric(server: Server, line: str) -> float:
     return float(value)
 
 
-def test_it_migrates_and_serves(tmp_path, other_database):
+def test_a_server_migrates_and_serves(tmp_path, other_database):
     with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
         ready = server.request("GET", "/readyz")
         assert (ready.status, ready.json()["status"]) == (200, "ok")
@@ -60,14 +60,14 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         assert (style.status, style.headers["Content-Type"]) == (200, 'text/css; charset="utf-8"')
         assert b"--primary" in style.body
         # Requests that are too long do not reach the application. The server may close the
-        # connection while they are still being sent.
+        # connection before all of it has been sent.
         for path, headers in (f"/api/?{'x' * 100_000}", {}), ("/api/", {"X_Long": "x" * 100_000}):
             try:
                 long = server.request("GET", path, **headers)
             except ConnectionError:
                 continue
             assert (long.status, long.body) == (431, b"")
-        # One process and the two workers that are the default.
+        # The default is two workers, besides the first process.
         assert len(children(server.process.pid)) == 2
 
         assert server.stop() == 0
@@ -90,7 +90,7 @@ def test_it_migrates_and_serves(tmp_path, other_database):
         ({"DATABASE_URL": f"postgres://wallet@127.0.0.1:1/{'a' * 64}"}, "cannot be migrated"),
     ],
 )
-def test_it_refuses_in_one_line(unsafe, reason):
+def test_a_server_refuses_unsafe_settings_in_one_line(unsafe, reason):
     refused = python("-m", "almaFintech.server", **PRODUCTION | unsafe)
 
     assert (refused.returncode, refused.stdout) == (3, "")
@@ -99,7 +99,7 @@ def test_it_refuses_in_one_line(unsafe, reason):
     assert refused.stderr.count("\n") == 1
 
 
-def test_it_refuses_the_development_user(tmp_path):
+def test_a_server_refuses_the_development_user(tmp_path):
     settings = PRODUCTION | {
         "DATABASE_URL": f"sqlite:///{tmp_path}/wallet.sqlite3",
         "SERVE_ADDRESS": "127.0.0.1:0",
@@ -163,7 +163,7 @@ def test_a_stop_finishes_running_requests(tmp_path, other_database):
     ]
 
 
-def test_it_is_ready_while_all_its_threads_are_busy(tmp_path, other_database):
+def test_a_server_is_ready_while_all_its_threads_are_busy(tmp_path, other_database):
     settings = {
         "DATABASE_URL": other_database.url,
         "SERVE_WORKERS": "1",
@@ -208,15 +208,15 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
         "METRICS_ALLOWED": "127.0.0.0/8",
     }
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(12) as threads:
-        # That of this test alone: each thread connects with its first query. The connections that
-        # looked for the development user may still be closing.
+        # Only the connection of this test: each thread connects with its first query. Connections
+        # of the startup checks may still be closing.
         assert settles(lambda: other_database.execute(CLIENTS), [(1,)])
         token = log_in(server)
         origin, destination = (open_account(server, token, 1000) for _ in range(2))
         body = {"origin": origin, "destination": destination, "balance": 3}
 
         def send(_):
-            # All are of one account, so on a slow machine some may have to be repeated.
+            # All use one account, so on a slow machine some may have to be repeated.
             for _ in range(50):
                 answer = server.request("POST", "/api/transfers/", body, token)
                 if answer.status != 503:
@@ -224,7 +224,7 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
             return answer.status
 
         assert list(threads.map(send, range(60))) == [201] * 60
-        # Any worker answers for all of them, and for those that were killed.
+        # Any worker reports the metrics of all workers, including killed ones.
         for _ in range(2):
             assert metric(server, 'wallet_transfers_total{currency="USD"}') == 60
             amount = metric(server, 'wallet_transferred_micro_units_total{currency="USD"}')
@@ -243,7 +243,7 @@ def test_the_workers_share_their_metrics_but_no_connection(tmp_path, other_datab
     ]
 
 
-def test_https_is_believed_from_a_proxy_only_when_so_configured(tmp_path, other_database):
+def test_forwarded_https_is_trusted_only_if_configured(tmp_path, other_database):
     claim = {"X_Forwarded_Proto": "https"}
     settings = {"DATABASE_URL": other_database.url, "SECURE_SSL_REDIRECT": "true"}
 
@@ -265,9 +265,9 @@ def test_nothing_of_a_malformed_request_is_logged(tmp_path, other_database):
     assert not re.search("s3cret|eve@|Bad", log)
 
 
-def test_workers_that_refuse_end_the_server(tmp_path, other_database):
+def test_workers_that_refuse_to_start_end_the_server(tmp_path, other_database):
     with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
-        # As if somebody restored an old dump beside the running server.
+        # As if somebody restored an old dump while the server was running.
         server.manage("migrate", "--verbosity=0")
         made = server.manage(
             *("shell", "--command"),
@@ -296,7 +296,7 @@ def test_a_reload_replaces_the_workers(tmp_path, other_database):
         assert server.request("GET", "/healthz").status == 200
 
 
-def test_workers_end_with_a_master_that_is_killed(tmp_path, other_database):
+def test_workers_end_when_the_master_is_killed(tmp_path, other_database):
     with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
         workers = children(server.process.pid)
         assert len(workers) == 2
@@ -305,7 +305,7 @@ def test_workers_end_with_a_master_that_is_killed(tmp_path, other_database):
         assert settles(lambda: [pid for pid in workers if is_running(pid)], [])
 
 
-def test_a_unix_socket(tmp_path, other_database):
+def test_a_server_listens_on_a_unix_socket(tmp_path, other_database):
     path = tmp_path / "wallet.socket"
     settings = {"DATABASE_URL": other_database.url, "SERVE_ADDRESS": f"unix:{path}"}
     # Left behind by a server that was killed.
@@ -327,7 +327,7 @@ def test_a_unix_socket(tmp_path, other_database):
     assert server.stop() == 0
 
 
-def test_make_serve_takes_the_port(tmp_path):
+def test_make_serve_uses_the_port(tmp_path):
     """`PORT` from the environment, as platforms set it, or as an argument of make."""
     recipe = ["make", "--silent", "serve", "PORT=8123", f"BIN={tmp_path}"]
     (tmp_path / ".server").touch()

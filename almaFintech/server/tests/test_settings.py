@@ -1,4 +1,4 @@
-"""The settings, with an environment and without one."""
+"""Reading of the settings from the environment, from `.env` and from defaults."""
 
 import os
 import re
@@ -35,11 +35,11 @@ def test_the_example_explains_every_variable_and_sets_none():
 
 
 @pytest.mark.server
-def test_the_suite_runs_without_any_of_them():
+def test_the_suite_runs_without_these_variables():
     recipe = subprocess.run(
         ["make", "--dry-run", "test-sqlite"],
         cwd=BASE_DIR,
-        # Without the variables of a make that runs this test.
+        # Without the variables of the make process that runs this test.
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
@@ -59,7 +59,7 @@ def test_production_is_strict():
 
 
 @pytest.mark.server
-def test_access_tokens_live_longer_in_development_unless_that_is_set():
+def test_access_tokens_live_longer_in_development_unless_set():
     minutes = "s.SIMPLE_JWT['ACCESS_TOKEN_LIFETIME'].total_seconds() / 60"
 
     assert evaluate(minutes) == 60
@@ -68,7 +68,7 @@ def test_access_tokens_live_longer_in_development_unless_that_is_set():
 
 
 @pytest.mark.server
-def test_development_needs_nothing():
+def test_development_needs_no_settings():
     assert evaluate(
         "[s.DEBUG, s.AUTH_PASSWORD_VALIDATORS, s.SECURE_SSL_REDIRECT, s.SECURE_HSTS_SECONDS,"
         " s.SESSION_COOKIE_SECURE, s.DATABASES['default']['NAME'], len(s.SECRET_KEY) >= 50]"
@@ -76,7 +76,7 @@ def test_development_needs_nothing():
 
 
 @pytest.mark.server
-def test_a_file_can_stand_in_for_the_environment(tmp_path):
+def test_settings_can_come_from_a_file(tmp_path):
     file = tmp_path / "env"
     file.write_text("ACCESS_TOKEN_MINUTES=7\nREFRESH_TOKEN_DAYS=8\nROTATE_REFRESH_TOKENS=true\n")
 
@@ -97,7 +97,7 @@ def test_a_file_can_stand_in_for_the_environment(tmp_path):
         *("TRUSTED_PROXIES=1 ", "TRUSTED_PROXIES", "=1", "TRUSTED-PROXIES=1", "a secret"),
     ],
 )
-def test_a_malformed_line_is_refused_by_its_number(tmp_path, line):
+def test_a_malformed_line_is_refused_with_its_number(tmp_path, line):
     file = tmp_path / "env"
     file.write_text(f"# With = and spaces.\n  # So is this.\n   \n{line}\n")
 
@@ -129,7 +129,7 @@ def test_an_unreadable_file_is_refused(tmp_path, content):
         Environment.read_file(file)
 
 
-def test_a_mariadb_without_its_driver_says_how_to_get_it(monkeypatch):
+def test_a_missing_mariadb_driver_is_reported_with_its_remedy(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     env = Environment(**ENVIRONMENT)
     env.ENVIRON = {"DATABASE_URL": "mysql://wallet@host/wallet"}
@@ -141,7 +141,7 @@ def test_a_mariadb_without_its_driver_says_how_to_get_it(monkeypatch):
 @pytest.mark.parametrize("name", ["SECRET_KEY", "METRICS_TOKEN"])
 def test_a_value_that_begins_with_a_dollar_is_literal(name):
     env = Environment(**ENVIRONMENT)
-    # django-environ would take it for the name of another variable.
+    # django-environ would read it as the name of another variable.
     env.ENVIRON = {name: "$DEBUG", "DEBUG": "true"}
 
     assert env(name) == "$DEBUG"
@@ -174,7 +174,7 @@ def test_a_value_that_begins_with_a_dollar_is_literal(name):
         ),
     ],
 )
-def test_an_invalid_value_is_refused_by_the_name_of_its_variable(name, value, reason):
+def test_an_invalid_value_is_refused_with_the_name_of_its_variable(name, value, reason):
     env = Environment(**ENVIRONMENT)
     env.ENVIRON = {name: value}
 
@@ -183,7 +183,7 @@ def test_an_invalid_value_is_refused_by_the_name_of_its_variable(name, value, re
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1:8000", "localhost:1", "[::1]:80", "unix:/run/wallet"])
-def test_an_address_is_literal(value):
+def test_a_valid_address_is_accepted_unchanged(value):
     env = Environment(**ENVIRONMENT)
     env.ENVIRON = {"SERVE_ADDRESS": value}
 
@@ -210,7 +210,7 @@ def test_a_malformed_database_url_is_refused(url):
     assert "cret" not in str(error.value)
 
 
-def test_a_database_may_be_named_by_a_service():
+def test_a_database_url_may_name_a_service():
     env = Environment(**ENVIRONMENT)
     env.ENVIRON = {"DATABASE_URL": "postgres://?service=wallet"}
 

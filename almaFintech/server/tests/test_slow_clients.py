@@ -1,4 +1,4 @@
-"""Slow clients hold neither a thread nor a database connection."""
+"""Slow clients hold neither threads nor database connections."""
 
 import http.client
 import json
@@ -20,10 +20,10 @@ from conftest import once
 
 pytestmark = [once, pytest.mark.server]
 
-# So many that they exceed the buffers of both ends of a connection.
+# Enough to exceed the buffers of both ends of a connection.
 ENTRIES = 8_000
 
-# Less than the deadlines of slow clients, and enough for a busy machine.
+# Less than the deadlines for slow clients, and enough for a busy machine.
 PROMPT_SECONDS = 8
 
 
@@ -52,7 +52,7 @@ def seconds(server: Server, path: str, token: str = "") -> float:
 
 
 def answer(client: socket.socket) -> tuple[int, dict[str, object]]:
-    """Return the status and the body of the response."""
+    """Read a response, and return its status and body."""
     response = http.client.HTTPResponse(client)
     response.begin()
     return response.status, json.loads(response.read())
@@ -67,7 +67,7 @@ def is_closed(client: socket.socket) -> bool:
 
 
 def fill(database: OtherDatabase, account: int) -> None:
-    """Copy the only entry of an account many times; the ledger would take long."""
+    """Copy the only entry of an account many times, which is faster than the ledger."""
     columns = [
         str(name)
         for [name] in database.execute(
@@ -78,7 +78,7 @@ def fill(database: OtherDatabase, account: int) -> None:
     # The largest possible entry.
     others = {"seq": "1 + n", "reason": "repeat('\U0001f404', 140)"}
     chosen = [others.get(name, name) for name in columns]
-    # Names of the catalogue and numbers of the test.
+    # The statement contains only column names and numbers of this test.
     database.execute(
         "SET session_replication_role = 'replica'",
         f"INSERT INTO accounts_entry ({', '.join(columns)}) SELECT {', '.join(chosen)} "
@@ -87,11 +87,11 @@ def fill(database: OtherDatabase, account: int) -> None:
 
 
 def memory(server: Server) -> int:
-    """The largest memory of a worker, in bytes."""
+    """Return the memory of the largest worker, in bytes."""
     return max(psutil.Process(pid).memory_info().rss for pid in children(server.process.pid))
 
 
-def test_slow_clients_hold_nobody_up(tmp_path, other_database):
+def test_slow_clients_delay_no_other_request(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "METRICS_ALLOWED": "127.0.0.0/8"}
     with Server(tmp_path / "log", **settings) as server, ExitStack() as stack:
         token = log_in(server)
@@ -112,7 +112,7 @@ def test_slow_clients_hold_nobody_up(tmp_path, other_database):
             assert seconds(server, probe) < PROMPT_SECONDS
         assert seconds(server, "/api/me/", token) < PROMPT_SECONDS
 
-        # All these statements together are more than the memory of a worker may grow by.
+        # All these statements together exceed the allowed growth of a worker's memory.
         whole = server.request("GET", path, token=token)
         assert whole.body.count(b"\n") == ENTRIES + 3
         assert int(whole.headers["Content-Length"]) == len(whole.body) > 4_000_000
@@ -120,16 +120,16 @@ def test_slow_clients_hold_nobody_up(tmp_path, other_database):
         request = head("GET", path, Authorization=authorization)
         for _ in range(24):
             unread = stack.enter_context(connect(server, request, buffer=4096))
-            # From now on it is being sent.
+            # The response is being sent now.
             assert unread.recv(12) == b"HTTP/1.1 200"
         assert seconds(server, "/healthz") < PROMPT_SECONDS
         assert seconds(server, "/api/me/", token) < PROMPT_SECONDS
-        # The connection of this test alone is active: those of the threads are idle.
+        # Only the connection of this test is active: those of the threads are idle.
         active = CLIENTS + " AND state <> 'idle'"
         assert other_database.execute(active) == [(1,)]
         assert memory(server) - before < 30_000_000
 
-        # Their deadlines have passed: their responses are read now.
+        # The deadlines of the late requests have passed; read their responses.
         for client in late_heads:
             assert is_closed(client)
         timeout = (408, "request_timeout")
@@ -140,7 +140,7 @@ def test_slow_clients_hold_nobody_up(tmp_path, other_database):
         assert 'wallet_http_rejections_total{code="request_timeout"} 32.0' in page
 
 
-def test_an_answer_that_nobody_reads_ends(tmp_path, other_database):
+def test_an_unread_response_is_closed(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server:
         token = log_in(server)
@@ -166,7 +166,7 @@ def test_an_answer_that_nobody_reads_ends(tmp_path, other_database):
 
 
 def test_large_bodies_share_a_bounded_memory(tmp_path, other_database):
-    """Bodies that are larger than most share a bounded part of the memory."""
+    """All large bodies together may use only a bounded amount of memory."""
     settings = {"DATABASE_URL": other_database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server, ExitStack() as stack:
         token = log_in(server)
@@ -192,7 +192,7 @@ def test_a_header_with_an_underscore_is_ignored(name):
 
 
 def scope(headers: list[tuple[str, str]]) -> Scope:
-    """A request as granian describes it."""
+    """Return a request in the form that granian passes."""
     request: Any = SimpleNamespace(
         method="GET",
         path="/ä",
@@ -211,12 +211,12 @@ def test_the_environment_of_a_request():
 
     assert (environ["SERVER_NAME"], environ["REMOTE_ADDR"]) == ("::1", "2001:db8::1")
     assert environ["PATH_INFO"].encode("latin-1").decode() == "/ä"
-    # A request that declares both is refused, and neither is believed.
+    # A request that declares both is refused, and both lengths are ignored.
     assert gateway.body_length(environ) == 0
     assert "CONTENT_LENGTH" not in environ
 
 
-def test_requests_at_once_are_all_answered(tmp_path, other_database):
+def test_concurrent_requests_all_succeed(tmp_path, other_database):
     """Requests without a free thread wait for one."""
     settings = {"DATABASE_URL": other_database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(64) as threads:

@@ -1,4 +1,4 @@
-"""`manage.py start`, which `make run` runs."""
+"""`manage.py start`, the command behind `make run`."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ def development(settings):
 
 @pytest.fixture
 def served(monkeypatch):
-    """The ports that the server would listen on; nothing listens."""
+    """The ports on which the server would listen; it is not started."""
     calls = []
     monkeypatch.setattr(Runserver, "run", lambda self, **options: calls.append(self.port))
     return calls
@@ -57,7 +57,7 @@ def test_the_child_of_the_autoreloader_only_serves(served, monkeypatch):
     assert served == ["8123"]
 
 
-# Without a database: these are refused before it is asked.
+# These need no database, because they are refused before it is used.
 
 
 @pytest.mark.parametrize("address", ["99999", "127.0.0.1:65536"])
@@ -67,7 +67,7 @@ def test_an_invalid_port_is_refused(served, address):
     assert served == []
 
 
-def test_a_port_in_use_is_refused_with_another_one(served):
+def test_a_port_in_use_is_refused_with_a_suggestion(served):
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
@@ -80,7 +80,7 @@ def test_a_port_in_use_is_refused_with_another_one(served):
 
 
 @pytest.mark.parametrize("port", [None, ""])
-def test_make_run_without_a_port_takes_8000(port):
+def test_make_run_without_a_port_uses_8000(port):
     """An empty `PORT` means no port, as in `.env`."""
     environment = {"PATH": os.environ["PATH"]} | ({} if port is None else {"PORT": port})
 

@@ -1,4 +1,4 @@
-"""No production server starts with a known or missing secret, with DEBUG or with admin/admin."""
+"""Production servers refuse known and missing secrets, DEBUG and the login admin/admin."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from conftest import once
 
 pytestmark = [once, pytest.mark.server]
 
-# Keys that earlier versions of this repository held.
+# Keys from earlier versions of this repository.
 PUBLISHED = [
     "only-for-the-checks-that-run-under-production-settings-6ba7b810",
     "only-for-tests-6ba7b810-9dad-11d1-80b4-00c04fd430c8",
@@ -29,7 +29,7 @@ def start(entry_point="wsgi", then="print('started')", **environment):
 
 
 def assert_refused(result, reason):
-    # The exit status that tells the master not to start this worker again.
+    # With this exit status of a worker, the master does not start it again.
     assert (result.returncode, result.stdout) == (3, "")
     # One line, and no traceback.
     assert result.stderr.startswith("almaFintech does not start: ")
@@ -82,7 +82,7 @@ def test_an_unsafe_setting_is_refused(environment, reason):
 
 
 def test_the_repository_holds_no_key():
-    """A key written down for the tests would sooner or later sign somebody's tokens."""
+    """A key in the tests would sooner or later be used in production."""
     files = subprocess.run(
         # Regardless of the owner of the checkout.
         ["git", "-c", "safe.directory=*", "ls-files", "-z"],
@@ -100,7 +100,7 @@ def test_the_repository_holds_no_key():
 
 
 @entry_points
-def test_no_configuration_at_all_is_refused(entry_point):
+def test_a_missing_configuration_is_refused(entry_point):
     result = python("-c", f"import almaFintech.{entry_point}")
 
     assert_refused(result, "DEBUG set to True")
@@ -136,18 +136,18 @@ for answer in client.post("/api/login/", login), client.post("/admin/login/", lo
     assert (result.returncode, result.stdout) == (0, "503 5\n503 5\n")
 
 
-def test_a_start_leaves_the_workers_no_connection_to_share(other_database):
+def test_workers_inherit_no_database_connection(other_database):
     code = "from django.db import connection; print(connection.connection)"
 
     result = start(then=code, DATABASE_URL=other_database.url)
 
-    # It has asked the database, which has no tables.
+    # It did query the database, which has no tables.
     assert "UndefinedTable" in result.stderr
     assert result.stdout == "None\n"
 
 
 @pytest.mark.parametrize(("entry_point", "seconds"), [("wsgi", "None"), ("asgi", "0")])
-def test_connections_live_as_long_as_threads_do(entry_point, seconds):
+def test_connections_live_as_long_as_their_threads(entry_point, seconds):
     code = "from django.db import connection; print(connection.settings_dict['CONN_MAX_AGE'])"
 
     result = start(entry_point, code, DATABASE_URL=DOWN, DATABASE_TIMEOUT="1")

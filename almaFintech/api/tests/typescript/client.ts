@@ -1,4 +1,4 @@
-// Logs in, sends money and takes it back, with nothing but what the document tells.
+// Logs in, sends money and cancels, using only types generated from the document.
 import { argv } from "node:process";
 import createClient from "openapi-fetch";
 import type { paths } from "./schema.js";

@@ -47,7 +47,7 @@ down = pytest.mark.parametrize(
         ("DELETE", "/api/users/1/"),
     ],
 )
-def test_the_api_answers_503(boss, failing, error, method, path):
+def test_the_api_returns_503(boss, failing, error, method, path):
     body = {"username": "boss", "password": "x"}
     failing(error)
 
@@ -70,7 +70,7 @@ def test_the_api_answers_503(boss, failing, error, method, path):
         ("POST", "/admin/login/"),
     ],
 )
-def test_the_admin_answers_503(boss, client, failing, error, method, path):
+def test_the_admin_returns_503(boss, client, failing, error, method, path):
     client.force_login(boss.user)
     client.raise_request_exception = False
     failing(error)
@@ -107,7 +107,7 @@ def test_a_value_that_the_database_refuses_gets_400(boss, failing):
         (IntegrityError("unique"), 409, b"Another request changed the same data at the same time."),
     ],
 )
-def test_a_page_answers_a_refusal_of_the_database_as_the_api_does(
+def test_pages_report_a_refusal_of_the_database_as_the_api_does(
     client, boss, failing, error, status, text
 ):
     client.raise_request_exception = False
@@ -134,7 +134,7 @@ def database():
 
 
 def seconds(work):
-    """Return how long `work` takes, and its result."""
+    """Return the duration of `work` in seconds, and its result."""
     start = time.monotonic()
     answer = work()
     return time.monotonic() - start, answer
@@ -142,7 +142,7 @@ def seconds(work):
 
 @once
 @pytest.mark.server
-def test_a_stopped_database_keeps_nobody_waiting(tmp_path, database):
+def test_no_request_waits_for_a_stopped_database(tmp_path, database):
     settings = {"DATABASE_URL": database.url, "SERVE_WORKERS": "1"}
     with Server(tmp_path / "log", **settings) as server, ThreadPoolExecutor(40) as threads:
         token = log_in(server)
@@ -163,7 +163,7 @@ def test_a_stopped_database_keeps_nobody_waiting(tmp_path, database):
         # Less than DATABASE_TIMEOUT.
         assert max(alive, ready, *waits) < 8
 
-        # It is found again, however long it was down.
+        # The server connects again.
         database.start()
         database.wait_until_ready()
         time.sleep(base.PAUSE_SECONDS)
@@ -171,12 +171,12 @@ def test_a_stopped_database_keeps_nobody_waiting(tmp_path, database):
         assert server.request("GET", "/readyz").status == 200
 
 
-# The backend alone.
+# The database backend alone.
 
 
 @pytest.fixture
 def connects(monkeypatch):
-    """A function that connects to a PostgreSQL as the settings do, with no pause left behind."""
+    """A function that connects to PostgreSQL as the settings do, and leaves no pause behind."""
     monkeypatch.setattr(base.DatabaseWrapper, "pauses", {})
     engine = "almaFintech.db.postgresql"
 
@@ -200,7 +200,7 @@ def test_a_probe_that_cannot_connect_delays_no_request(connects, tmp_path):
 
 @pytest.mark.server
 def test_requests_wait_only_once_for_a_database_that_hangs(connects):
-    # It accepts connections and never answers.
+    # It accepts connections and never responds.
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as threads:
         host, port = silent.getsockname()
 
@@ -212,14 +212,14 @@ def test_requests_wait_only_once_for_a_database_that_hangs(connects):
         waits = [wait for wait, _ in threads.map(seconds, [ask] * 3)]
         later, text = seconds(ask)
 
-    # All together, and then not at all.
+    # The first attempts wait, all at the same time; later ones fail at once.
     assert 1 < max(waits) < 10
     assert later < 1
     assert "timeout" in text
 
 
 @pytest.mark.server
-def test_the_pause_ends(connects):
+def test_the_server_connects_again_after_the_pause(connects):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host, port = silent.getsockname()
     # Nothing listens there any more.
@@ -227,7 +227,7 @@ def test_the_pause_ends(connects):
         connects(HOST=host, PORT=port)
 
     time.sleep(base.PAUSE_SECONDS)
-    # It connects again, and this time something accepts.
+    # It connects again; this time the port accepts.
     with (
         socket.create_server((host, port)),
         pytest.raises(psycopg.OperationalError, match="timeout"),
