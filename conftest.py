@@ -1,4 +1,4 @@
-"""The cast of the tests: alice owns an account, bob is a stranger, boss is staff."""
+"""Fixtures for all tests: alice owns an account, bob is a stranger, boss is staff."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ PASSWORD = "a long and quiet river"
 
 @dataclass(repr=False)
 class Person:
-    """A user at the other end of HTTP; `account` is the first that `open_account` opened."""
+    """A user who sends HTTP requests; `account` is the first that `open_account` opened."""
 
     user: User
     account: Account = field(init=False)
@@ -71,7 +71,7 @@ class Person:
 
 @pytest.fixture(autouse=True, scope="session")
 def flush_past_the_triggers() -> Iterator[None]:
-    """Let tests with real transactions empty all tables afterwards, those of the entries too."""
+    """Let tests with real transactions flush all tables afterwards, the append-only ones too."""
     operations = type(connection.ops)
     flush = operations.execute_sql_flush
 
@@ -91,13 +91,13 @@ def flush_past_the_triggers() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def quick_passwords(settings: Any) -> None:
-    """Use a fast hash: Argon2 is slow on purpose, and its test names it."""
+    """Use a fast hash: Argon2 is slow on purpose, and its tests select it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)
 def quick_starts(settings: Any) -> None:
-    """Let WhiteNoise read no files ahead: each client of a test loads the middleware anew."""
+    """Stop WhiteNoise from reading all files: each test client loads the middleware anew."""
     settings.WHITENOISE_AUTOREFRESH = True
 
 
@@ -134,7 +134,7 @@ def verified(transactional_db: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def nothing_is_run_again(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def no_retries(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Check after the test that there was no deadlock, which `retried` would hide."""
     logger = "almaFintech.db.transactions"
     caplog.set_level("INFO", logger)
@@ -145,7 +145,7 @@ def nothing_is_run_again(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture
 def staff(boss: Person) -> Client:
-    """The browser of boss, who has logged in to the admin."""
+    """Return the browser of boss, who has logged in to the admin."""
     client = Client()
     client.force_login(boss.user)
     return client
@@ -153,13 +153,13 @@ def staff(boss: Person) -> Client:
 
 @pytest.fixture
 def anyone() -> APIClient:
-    """A client without a token."""
+    """Return a client without a token."""
     return APIClient(raise_request_exception=False)
 
 
-# Tests that start whole servers and other programs take long, and what they show does not depend
-# on the database: they run with the suite on PostgreSQL, which is what production has.
-once = pytest.mark.skipif(
+# Tests that start servers and other programs take long, and their results do not depend on the
+# database: they run only on PostgreSQL, the database of production.
+only_on_postgresql = pytest.mark.skipif(
     connection.vendor != "postgresql", reason="Runs with the tests on PostgreSQL"
 )
 needs_row_locks = pytest.mark.skipif(

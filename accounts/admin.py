@@ -31,9 +31,9 @@ STILL_BOOKING = "This form is still being booked: save it again later."
 
 
 def link_to(page: str, number: int | None) -> str:
-    """A link to the page of a row, which is not read.
+    """Link to the page of a row without reading the row.
 
-    That would cost a query for each line of a list, and the row may be deleted.
+    Reading it would cost a query for each line of a list, and the row may be deleted.
     """
     if number is None:
         return "-"
@@ -73,12 +73,12 @@ class AccountForm(forms.ModelForm):
         initial=0,
         label="Balance in micro units",
         help_text=MICRO_UNITS_HELP,
-        # The form holds the balance that the page showed, so that an edit is told from a
+        # The form holds the balance that the page showed, to distinguish an edit from a
         # transfer that has changed the balance meanwhile.
         show_hidden_initial=True,
     )
     reason = forms.CharField(
-        max_length=140, required=False, help_text="Why the balance is edited; kept in the ledger."
+        max_length=140, required=False, help_text="Reason for the edit, kept in the ledger."
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,12 +86,12 @@ class AccountForm(forms.ModelForm):
         currency = self.instance.currency
         field = self.fields.get("currency")
         if currency and isinstance(field, forms.ChoiceField):
-            # A withdrawn currency is still this account's.
+            # The account keeps its currency even if that was withdrawn.
             offered = dict(currency_choices())
             field.choices = list(({currency: currency} | offered).items())
 
     def _get_validation_exclusions(self) -> set[str]:
-        # The field has checked its choices, and those of the model hold no withdrawn currency.
+        # The field has checked its choices; the model's choices lack withdrawn currencies.
         return super()._get_validation_exclusions() | {"currency"}  # type: ignore[misc]
 
     def clean(self) -> dict[str, Any] | None:
@@ -181,7 +181,7 @@ class AccountAdmin(AuditedAdmin):
         obj.save(by=acting_user(request), reason=form.cleaned_data["reason"])
 
     def reason_of(self, request: HttpRequest) -> str:
-        # Cleaned as by the form, which is valid where a reason is recorded.
+        # Stripped as the form does, which is valid whenever a reason is recorded.
         return request.POST.get("reason", "").strip()
 
     def require_confirmed(self, request: HttpRequest, rows: Sequence[Account]) -> None:
@@ -239,8 +239,8 @@ class TransferForm(forms.ModelForm):
         labels = {"origin": "From", "destination": "To", "balance": "Amount in micro units"}
         help_texts = {"balance": MICRO_UNITS_HELP}
 
-    # A form is booked once, however often it is sent. One without a key is booked each time, as is
-    # a request of the API without one.
+    # A form is booked once, however often it is sent. Without a key it is booked each time, like
+    # an API request without a key.
     idempotency_key = forms.RegexField(
         rf"\A{idempotency.KEY}\Z", required=False, widget=forms.HiddenInput
     )
@@ -248,15 +248,15 @@ class TransferForm(forms.ModelForm):
     def clean(self) -> dict[str, Any] | None:
         data = super().clean() or {}
         if data.get("origin") and data.get("origin") == data.get("destination"):
-            # In the ledger's words, because otherwise the form would name the constraint.
+            # The ledger's message, because otherwise the form would name the constraint.
             self.add_error("destination", rules.SameAccount())
         return data
 
 
 def booked_before(taken: idempotency.KeyTaken) -> str:
-    """Say what a form booked when it was first sent."""
+    """Return a message that names the transfer booked when the form was first sent."""
     try:
-        booked = json.loads(taken.answer().body)["transfer"]
+        booked = json.loads(taken.earlier().body)["transfer"]
     except idempotency.KeyInFlight:
         return STILL_BOOKING
     except idempotency.KeyReused:
@@ -311,7 +311,7 @@ class TransferAdmin(AuditedAdmin):
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         form = super().get_form(request, *args, **kwargs)
         for name in form.base_fields.keys() & {"origin", "destination"}:
-            # Next to the accounts of a transfer, Django offers to edit and delete them.
+            # Django offers to edit and delete accounts next to the fields that choose them.
             widget = form.base_fields[name].widget
             widget.can_add_related = widget.can_change_related = widget.can_delete_related = False
         return form
@@ -368,7 +368,7 @@ class TransferAdmin(AuditedAdmin):
         except idempotency.KeyInFlight as error:
             raise ValidationError(STILL_BOOKING) from error
         obj.save()
-        idempotency.record_answer(claim, HTTPStatus.FOUND, {"transfer": obj.pk}, {})
+        idempotency.record_response(claim, HTTPStatus.FOUND, {"transfer": obj.pk}, {})
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:

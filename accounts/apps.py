@@ -20,5 +20,5 @@ class AccountsConfig(AppConfig):
         post_migrate.connect(sign_register, sender=self)
 
         audit.register(Account, "currency", "balance", lock_before_deletion=ledger.lock_to_close)
-        # A cancellation records its own change; nothing else of a transfer can be edited.
+        # A cancellation records its own change; transfers have no other edits.
         audit.register(Transfer, "origin_id", "destination_id", "balance", "currency", "reference")

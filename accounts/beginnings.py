@@ -1,4 +1,4 @@
-"""The signature under "no accounts opened yet", with which the register begins."""
+"""Initial signature of the register: "no accounts opened yet"."""
 
 from typing import Any
 
@@ -9,5 +9,5 @@ from audit.beginnings import sign_none_yet
 
 
 def sign_register(apps: Any = installed, **kwargs: Any) -> None:
-    """Sign that no accounts were opened yet; after migrations, and nowhere else."""
+    """Sign that no accounts were opened yet. Called only after migrations."""
     sign_none_yet(Register, apps)

@@ -12,7 +12,7 @@ such as "2026-01-31T12:00:00.000000+00:00".
 import json
 from datetime import UTC, datetime
 
-# Nothing holds the seal of a deleted account. Without this, its entries could be cut off after the
+# No row holds the seal of a deleted account. Without this, its chain could be truncated after the
 # closing of an earlier currency, and would still end in a closing.
 FOR_GOOD = b" for good"
 

@@ -25,9 +25,9 @@ SELECT currency FROM used WHERE currency IS NOT NULL
 
 @cache
 def currency_choices() -> list[tuple[str, str]]:
-    """Return `(code, "code name")` by code.
+    """Return pairs of `(code, "code name")`, ordered by code.
 
-    The model refers to this function, so a new table of the iso4217 package makes no migration.
+    The model refers to this function, so an update of the iso4217 package needs no migration.
     """
     return sorted(
         (currency.code, f"{currency.code} {currency.currency_name}")
@@ -37,7 +37,7 @@ def currency_choices() -> list[tuple[str, str]]:
 
 
 def in_units(micro_units: int, currency: str) -> str:
-    """Return an amount for people: 1_250_000 micro units of USD are "1.25 USD"."""
+    """Format an amount for people: 1_250_000 micro units of USD are "1.25 USD"."""
     units, rest = divmod(abs(micro_units), 1_000_000)
     decimals = f"{rest:06}".rstrip("0").ljust(2, "0")
     sign = "-" if micro_units < 0 else ""
@@ -47,8 +47,8 @@ def in_units(micro_units: int, currency: str) -> str:
 def currencies_in_use(rows: QuerySet[Any]) -> list[str]:
     """Return the currencies of `rows` in order, by an index that begins with the currency.
 
-    The statement looks up the next currency after each one; DISTINCT would read all rows. Only
-    MariaDB skips through the index for DISTINCT, and it does not for the look-ups.
+    The statement looks up the next currency after each one; DISTINCT would read all rows. On
+    MariaDB it is the other way round: DISTINCT skips through the index, and the look-ups do not.
     """
     codes = rows.order_by("currency").values_list("currency", flat=True)
     if connection.vendor == "mysql":

@@ -1,4 +1,4 @@
-"""Edits of an account as it was read: `ETag` and `If-Match` (RFC 9110, section 13.1.1).
+"""Conditional edits of an account: `ETag` and `If-Match` (RFC 9110, section 13.1.1).
 
 A client that reads a balance, computes a new one and writes it would undo a transfer that was
 booked in between. With `If-Match` it states which version of the account it has read.
@@ -19,7 +19,7 @@ CONDITION = re.compile(r'\*|"[^"]*"([ \t]*,[ \t]*"[^"]*")*')
 
 class IfMatchMalformed(Refusal):
     default_code = "if_match_malformed"
-    default_detail = 'If-Match must be an ETag as it was answered, with its quotes, such as "3"'
+    default_detail = 'If-Match must be an ETag as it was returned, with its quotes, such as "3"'
 
 
 class PreconditionFailed(Refusal):
@@ -28,15 +28,16 @@ class PreconditionFailed(Refusal):
     status_code = status.HTTP_412_PRECONDITION_FAILED
 
 
-# For the OpenAPI document: decorators of the methods that take If-Match, and that answer an ETag.
+# For the OpenAPI document: decorators of methods that take If-Match, and of those that return an
+# ETag.
 conditional = operation(
     parameters=[
         OpenApiParameter(
             "If-Match",
             {"type": "string", "pattern": r'^(\*|"[0-9]{1,19}")$'},
             OpenApiParameter.HEADER,
-            description="The `ETag` with which the account was read, with its quotes. If the "
-            'account has changed since, the request is refused. For example `"2"`.',
+            description="The `ETag` that came with the account, in its quotes. The request is "
+            'refused if the account has changed since. For example `"2"`.',
         )
     ],
     errors=(IfMatchMalformed, PreconditionFailed),
@@ -53,7 +54,7 @@ versioned = operation(
 
 
 def version_of(account: Account) -> str:
-    """Return the entity tag of an account: the number of its last entry, as each change has one."""
+    """Return an account's entity tag: the number of its last entry, as each change adds one."""
     return f'"{account.last_seq}"'
 
 

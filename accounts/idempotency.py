@@ -65,7 +65,7 @@ documented = operation(
             HEADER,
             {"type": "string", "pattern": f"^{KEY}$"},
             OpenApiParameter.HEADER,
-            description="A new name for each request. A request that is repeated with its name is "
+            description="A new key for each request. A request that is repeated with its key is "
             "carried out once, and gets the same response each time. For example `rent-2026-05`.",
         )
     ],
@@ -87,8 +87,8 @@ class KeyTaken(Exception):
         super().__init__()
         self.claim = claim
 
-    def answer(self) -> IdempotencyKey:
-        """Read the answer to the earlier request with the key, after the roll-back.
+    def earlier(self) -> IdempotencyKey:
+        """Return the earlier request with the key and its response, after the rollback.
 
         Raises KeyReused or KeyInFlight.
         """
@@ -127,10 +127,10 @@ def claimed(user: User, key: str, fingerprint: str) -> IdempotencyKey:
     return claim
 
 
-def record_answer(
+def record_response(
     claim: IdempotencyKey, status: int, body: Any, headers: Mapping[str, str]
 ) -> None:
-    """Record the answer to the request that claimed a key, in the same transaction."""
+    """Record the response to the request that claimed a key, in the same transaction."""
     claim.status = status
     claim.body = json.dumps(body)
     claim.headers = {name: headers[name] for name in RECORDED_HEADERS if name in headers}
@@ -146,9 +146,9 @@ def fingerprint_of(method: str, path: str, data: Any) -> str:
 def understood(serializer: BaseSerializer[Any]) -> Any:
     """Return the body of a request as its fields read it, before anything is looked up.
 
-    5, 5.0, "5" and the field of a form are one number. A value that a field cannot read stands
-    for itself. What no field reads is left out, and so is a password, because no quick hash of
-    it may be stored.
+    5, 5.0, "5" and the field of a form are one number. A value that its field cannot read is kept
+    as it is. Values without a field are left out, and so are passwords, because no quick hash of
+    them may be stored.
     """
     data = serializer.initial_data
     if not (isinstance(serializer, Serializer) and isinstance(data, Mapping)):
@@ -170,8 +170,8 @@ def understood(serializer: BaseSerializer[Any]) -> Any:
 def idempotent(create: ViewMethod) -> ViewMethod:
     """Let a view method run at most once for each key of a user, and in one transaction.
 
-    The view's serializer decides which requests are the same. What the method raises is raised
-    here too, and leaves the key free. Raises MalformedKey, KeyReused or KeyInFlight.
+    The view's serializer decides which requests are the same. An exception of the method leaves
+    the key free. Raises MalformedKey, KeyReused or KeyInFlight.
     """
     create_in_transaction = retried(create)
 
@@ -181,7 +181,7 @@ def idempotent(create: ViewMethod) -> ViewMethod:
     ) -> Response:
         claim = claimed(acting_user(request), key, fingerprint)
         response = create(view, request, *args, **kwargs)
-        record_answer(claim, response.status_code, response.data, response.headers)
+        record_response(claim, response.status_code, response.data, response.headers)
         return response
 
     @wraps(create)
@@ -196,19 +196,19 @@ def idempotent(create: ViewMethod) -> ViewMethod:
         try:
             return create_with_key(key, fingerprint, view, request, *args, **kwargs)
         except KeyTaken as taken:
-            return replay(taken.answer())
+            return replay(taken.earlier())
 
     return documented(create_or_replay)
 
 
 def replay(earlier: IdempotencyKey) -> Response:
-    """Return the answer to the earlier request with a key."""
+    """Return the response to the earlier request with a key."""
     headers = {**(earlier.headers or {}), REPLAYED: "true"}
     return Response(json.loads(earlier.body), earlier.status, headers=headers)
 
 
 class CreatedOnce(mixins.CreateModelMixin, GenericAPIView[Any]):
-    """Creates at most one row for each key of a user, and answers with its address."""
+    """Creates at most one row for each key of a user, and returns its address."""
 
     basename: str
 

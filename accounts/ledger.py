@@ -1,14 +1,14 @@
 """The ledger: the only code that changes a balance.
 
 Every function takes one object or many, locks the rows that it needs, decides from the locked
-rows and never from what an object remembers, and then writes all or nothing: the balances, and
+rows and never from the caller's objects, and then writes all or nothing: the balances, and
 an entry for each change of one. The number of SQL statements does not depend on the number of
 objects.
 
 Rows are locked in one order everywhere: transfers by id, then accounts by id. Two requests that
-need the same rows therefore wait for each other instead of locking each other out. What the
-database undoes all the same, because of a deadlock, is run again by `retried` at the outermost
-door: a view, a page of the admin or a command.
+need the same rows therefore wait for each other instead of locking each other out. If the
+database rolls one back all the same, because of a deadlock, `retried` runs it again at the
+outermost level: a view, a page of the admin or a command.
 
 Each function is a transaction, or a part of the caller's without a savepoint. A refusal then marks
 the caller's transaction as one to roll back, and the next query in it raises
@@ -65,7 +65,7 @@ def post(transfers: Iterable[Transfer]) -> list[Transfer]:
     """
     transfers = list(transfers)
     if len({id(transfer) for transfer in transfers}) < len(transfers):
-        raise ValueError("Each transfer to book must be an object of its own")
+        raise ValueError("Each transfer to book must be a separate object")
     with metrics.measured("post"), _unchanged_on_error(transfers), _transaction():
         accounts = _lock_accounts(id for transfer in transfers for id in _ends(transfer))
         journal = Journal(accounts)
@@ -114,7 +114,7 @@ def cancel(transfers: Iterable[Transfer], *, by: User | None = None) -> list[Tra
 
 
 def confirm(transfer: Transfer) -> None:
-    """Refuse a booked transfer of which a field was edited, and accept an unchanged one."""
+    """Accept a booked transfer that is unchanged, and refuse one with an edited field."""
     stored = _rows("Transfer").filter(pk=transfer.pk).values().first()
     if stored is None:
         raise TransferMissing
@@ -139,7 +139,7 @@ def open_accounts(
         model = _model("Account")
         rows = [model(pk=account.pk, currency=account.currency) for account in accounts]
         _rows("Account").bulk_create(rows)
-        # Counting on from a number that somebody else has written would make it look right.
+        # Counting on from a forged number would sign it.
         signed = register.is_signed()
         register.opened += len(rows)
         register.seal = (
@@ -164,7 +164,7 @@ def edit_account(
 ) -> None:
     """Write the edited `fields` (all when None) of an account, and read the others again.
 
-    A balance that was not edited is left alone, whatever the object remembers. Raises
+    A balance that was not edited is left alone, even if the object's copy is stale. Raises
     BalanceChanged, CurrencyFixed, InvalidAmount or AccountMissing.
     """
     wanted = {"currency", "balance"} if fields is None else set(fields)
@@ -224,7 +224,7 @@ def lock_to_close(ids: Iterable[int]) -> dict[int | None, Account]:
     ids = list(ids)
     for _ in locked(_touching(ids)).values_list("pk").iterator():
         pass
-    # Not "no key": until the commit, no row may come to refer to the accounts.
+    # Not "no key": until the commit, no new row may refer to the accounts.
     return _lock_accounts(ids, no_key=False)
 
 
@@ -236,7 +236,7 @@ class Journal:
         self.entries: list[Entry] = []
 
     def move(self, transfer: Transfer, kind: Kind, *, by_id: int | None) -> None:
-        """Move the amount of a transfer, or back where `kind` is CANCELLATION; the payer is first.
+        """Move the amount of a transfer; a CANCELLATION moves it back. The payer's entry is first.
 
         Raises a refusal of `rules.move`.
         """
@@ -306,7 +306,7 @@ class Journal:
         account.last_date = max(now, last)
         entry.seq, entry.date = account.last_seq, account.last_date
         if entry.transfer:
-            # It had no number yet when the entry was made.
+            # The transfer had no number yet when the entry was made.
             entry.transfer_id = entry.transfer.pk
         entry.digest, account.seal = chains.append(
             bytes(account.seal), entry.content() + signed_with
@@ -314,13 +314,13 @@ class Journal:
 
 
 def _transaction() -> transaction.Atomic:
-    # In a transaction of the caller no savepoint: it would cost two statements.
+    # No savepoint in a transaction of the caller: it would cost two statements.
     return transaction.atomic(savepoint=False)
 
 
 @contextmanager
 def _unchanged_on_error(transfers: Sequence[Transfer]) -> Iterator[None]:
-    """Leave the caller's objects as they were when the block fails, to be sent again or not."""
+    """Restore the caller's objects when the block fails, so that they can be booked later."""
     before = [transfer.__getstate__() for transfer in transfers]
     try:
         yield
@@ -331,7 +331,7 @@ def _unchanged_on_error(transfers: Sequence[Transfer]) -> Iterator[None]:
 
 
 def _adopt(account: Account, row: Account) -> None:
-    """Give the caller's object what the ledger has written."""
+    """Copy the values that the ledger has written to the caller's object."""
     for name in ("pk", "currency", "balance", "last_seq", "last_date", "seal"):
         setattr(account, name, getattr(row, name))
     account.balance_as_read = row.balance
@@ -347,12 +347,12 @@ def _amounts(transfers: Iterable[Transfer]) -> list[tuple[str, int]]:
 
 
 def _model(name: str) -> Any:
-    # By Django's registry, since the models import this module.
+    # Looked up in Django's registry, since the models import this module.
     return apps.get_model("accounts", name)
 
 
 def _rows(model: str) -> QuerySet[Any]:
-    """Return all rows of a table, past the guards of its model."""
+    """Return all rows of a table, bypassing the guards of its model."""
     return QuerySet(_model(model))
 
 

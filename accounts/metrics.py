@@ -1,7 +1,7 @@
 """The ledger's metrics for Prometheus. `docs/operating.md` describes each of them.
 
-Movements count once they are committed: a transaction that is rolled back counts for nothing, and
-one that is run again counts once.
+Movements count once they are committed: a transaction that is rolled back is not counted, and one
+that is retried counts once.
 """
 
 from collections.abc import Iterator, Sequence

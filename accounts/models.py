@@ -32,7 +32,7 @@ STATEMENT_COLUMNS = (
     "balance_after",
 )
 
-# Each account adds two branches to the statement for a page, and each branch takes time to write
+# Each account adds two branches to the statement for a page, and each branch takes time to build
 # and to plan. For many accounts one condition on all transfers is quicker.
 MOST_BRANCHED_ACCOUNTS = 8
 
@@ -357,7 +357,7 @@ class Entry(Kept):
         amount: signed change in micro units.
         balance_after: balance of the account after it, in micro units.
         date: when it was written; never before an earlier entry of the account.
-        by: the user; null where none is known.
+        by: the user; null if unknown.
         reason: the reference of a transfer, or the reason that staff gave for an edit.
         digest: link of the account's chain, see `accounts.chain`.
     """
@@ -426,8 +426,8 @@ class Entry(Kept):
 class Register(Kept):
     """The number of accounts ever opened, in its only row.
 
-    An account that somebody deletes from the database together with all its entries leaves no gap
-    in any chain. It leaves one here, since the number is signed with the ledger's key.
+    An account that is deleted from the database together with all its entries leaves no gap in any
+    chain. This number, which is signed with the ledger's key, reveals it.
 
     Attributes:
         opened: number of accounts ever opened, including those closed since.
@@ -466,8 +466,8 @@ class IdempotencyKey(models.Model):
             because for some databases "A" and "a" are the same text.
         fingerprint: SHA-256 of the request.
         status, body: the response; null and empty only inside the transaction that makes it.
-        headers: the headers that are kept with it, by name; null in rows of an earlier release.
-        created: when the request was made, from which its expiry counts.
+        headers: the recorded headers of the response, by name; null in rows of an earlier release.
+        created: when the request was made; it expires some days later.
     """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")

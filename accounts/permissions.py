@@ -18,14 +18,14 @@ class ForeignOrigin(Refusal):
 
 
 class AccountPermissions(BasePermission):
-    """Everybody may read, staff may write."""
+    """All users may read, staff may write."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return request.method in SAFE_METHODS or request.user.is_staff
 
 
 class TransferPermissions(BasePermission):
-    """Staff may cancel any transfer, a user those that an account of the user received."""
+    """Staff may cancel any transfer, users those that one of their accounts received."""
 
     message = "Only the receiver can cancel a transfer."
 

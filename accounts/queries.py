@@ -21,7 +21,7 @@ A_MOMENT = "For example `2026-05-01T12:00:00Z` or `2026-05-01`."
 
 @extend_schema_field({"anyOf": [reference_to("schemas", "Currency"), ANY_CURRENCY]})
 class CurrencyField(serializers.CharField):
-    """A code of ISO 4217, or a withdrawn one as long as there is money or a transfer in it."""
+    """A code of ISO 4217, or a withdrawn one while an account or a transfer uses it."""
 
     def to_internal_value(self, data: Any) -> str:
         code = super().to_internal_value(data)
@@ -44,12 +44,12 @@ class MoneyQuery(ListQuery):
     balance_min = MicroUnitsField(
         required=False,
         source="balance__gte",
-        help_text="In micro units, included. For example `1000000`.",
+        help_text="In micro units, inclusive. For example `1000000`.",
     )
     balance_max = MicroUnitsField(
         required=False,
         source="balance__lte",
-        help_text="In micro units, included. For example `5000000`.",
+        help_text="In micro units, inclusive. For example `5000000`.",
     )
 
     def narrow(self, rows: Q) -> Q:
@@ -78,13 +78,13 @@ class StatementQuery(PageQuery):
     default_ordering = "seq"
 
     to = MomentField(
-        required=False, help_text=f"End of the period, not included; now if absent. {A_MOMENT}"
+        required=False, help_text=f"End of the period, exclusive; now if absent. {A_MOMENT}"
     )
     # For the documentation: almaFintech.api.renderers has already read it.
     format = serializers.ChoiceField(
         ["json", "csv"],
         default="json",
-        help_text="JSON comes in pages, CSV as a whole: without `limit` and `cursor`. "
+        help_text="JSON is paginated; CSV is not, and takes no `limit` or `cursor`. "
         "For example `csv`.",
     )
 
@@ -92,7 +92,7 @@ class StatementQuery(PageQuery):
         # `from` is a keyword of Python.
         start = MomentField(
             required=False,
-            help_text=f"Start of the period, included; the opening if absent. {A_MOMENT}",
+            help_text=f"Start of the period, inclusive; the opening if absent. {A_MOMENT}",
         )
         return {**super().get_fields(), "from": start}
 
@@ -103,26 +103,28 @@ class StatementQuery(PageQuery):
 
 
 class TransferQuery(MoneyQuery):
-    """Filters of transfers; `date_from` is included in the period, `date_to` is not."""
+    """Filters of transfers; `date_from` is inclusive, `date_to` is exclusive."""
 
     orderings = {"date": ("date", "id")}
     default_ordering = "-date"
 
     cancelled = serializers.BooleanField(
-        required=False, help_text="Whether they were cancelled. For example `false`."
+        required=False, help_text="Whether the transfers were cancelled. For example `false`."
     )
     reference = exact_text(140, "The whole reference. For example `rent`.")
     date_from = MomentField(
         required=False,
         source="date__gte",
-        help_text="Included. For example `2026-05-01T00:00:00Z`.",
+        help_text="Inclusive. For example `2026-05-01T00:00:00Z`.",
     )
     date_to = MomentField(
         required=False,
         source="date__lt",
-        help_text="Not included. For example `2026-06-01T00:00:00Z`.",
+        help_text="Exclusive. For example `2026-06-01T00:00:00Z`.",
     )
-    account = WholeNumberField(required=False, help_text="The id of either side. For example `1`.")
+    account = WholeNumberField(
+        required=False, help_text="The id of either account. For example `1`."
+    )
     origin = WholeNumberField(
         required=False, help_text="The id of the account that paid. For example `1`."
     )

@@ -1,4 +1,4 @@
-"""Limit on what refused transfers reveal about other accounts."""
+"""Rate limit on refused transfers, which reveal facts about other accounts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +21,9 @@ class TooManyRefused(TooMany):
 def limited_refusals(user: User) -> Iterator[None]:
     """Limit the refusals that `user` gets for the transfers booked inside.
 
-    Staff sees all accounts and is not limited. Raises TooManyRefused before anything is looked up
-    once `REFUSED_TRANSFERS_RATE` is used up, and instead of a refusal with which concurrent
-    requests would exceed it.
+    Staff sees all accounts and is not limited. Once `REFUSED_TRANSFERS_RATE` is used up,
+    raises TooManyRefused before anything is looked up. It also replaces a refusal by which
+    concurrent requests would exceed the rate.
     """
     rate = Rate.parse(settings.REFUSED_TRANSFERS_RATE)
     if rate is None or user.is_staff:

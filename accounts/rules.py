@@ -1,4 +1,4 @@
-"""The rules of the money: which amounts there are, and when one may move.
+"""The rules of the money: valid amounts, and the conditions of a movement.
 
 Pure Python, without a database. Amounts and balances are micro units, whole numbers from 0 to
 MAX_MICRO_UNITS.
@@ -20,7 +20,7 @@ MAX_MICRO_UNITS = 2**63 - 1
 class LedgerRefusal(Refusal):
     """A refused movement; nothing has moved.
 
-    `index` tells which of several objects was refused, counted from 0.
+    `index` is the position, from 0, of the refused one among several objects.
     """
 
 
@@ -91,7 +91,7 @@ class AccountAhead(LedgerRefusal):
 
 
 class Kind(TextChoices):
-    """The reasons for which a balance changes."""
+    """The kinds of change of a balance."""
 
     OPENING = "opening"
     TRANSFER = "transfer"
@@ -141,8 +141,8 @@ def move(
         raise SameAccount
     if payer not in accounts:
         raise AccountMissing(f"{paying} account does not exist")
-    # Before any word about the receiver: an amount that the payer does not have must not reveal
-    # whether another account exists, or in which currency.
+    # Checked before the receiver: an amount that the payer does not have must not reveal whether
+    # another account exists, or in which currency.
     if accounts[payer].balance < amount:
         raise InsufficientFunds(f"{paying} account has insufficient funds")
     if receiver not in accounts:

@@ -40,10 +40,10 @@ class Choice(OpenApiSerializerFieldExtension):
     ]
 )
 class AccountAtSerializer(AccountSerializer):
-    """An account, and the moment of the balance where one was asked for."""
+    """An account, and the moment of its balance if one was requested."""
 
     at = serializers.DateTimeField(
-        read_only=True, required=False, help_text="The moment of the balance, if one was asked for."
+        read_only=True, required=False, help_text="The moment of the balance, if one was requested."
     )
 
     class Meta:
@@ -58,7 +58,7 @@ class StatementLineSerializer(serializers.Serializer[Any]):
 
     seq = WholeNumberField(help_text="1, 2, 3 ... within the account.")
     date = serializers.DateTimeField(help_text="When the balance changed.")
-    kind = serializers.ChoiceField(Entry.Kind.choices, help_text="What changed the balance.")
+    kind = serializers.ChoiceField(Entry.Kind.choices, help_text="The kind of change.")
     transfer = WholeNumberField(
         allow_null=True, help_text="Id of the transfer that was booked or cancelled."
     )
@@ -104,11 +104,11 @@ class StatementLineSerializer(serializers.Serializer[Any]):
     ]
 )
 class StatementSerializer(serializers.Serializer[Any]):
-    """What happened on an account in a period."""
+    """The changes of an account in a period."""
 
     account = WholeNumberField(help_text="Id of the account.")
     currency = serializers.CharField(help_text="ISO 4217 code at the end of the period.")
-    to = serializers.DateTimeField(help_text="End of the period, not included.")
+    to = serializers.DateTimeField(help_text="End of the period, exclusive.")
     opening_balance = WholeNumberField(help_text="Balance before the period, in micro units.")
     closing_balance = WholeNumberField(help_text="Balance at its end, in micro units.")
     entries = StatementLineSerializer(
@@ -118,6 +118,6 @@ class StatementSerializer(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, Any]:
         # `from` is a keyword of Python.
         start = serializers.DateTimeField(
-            allow_null=True, help_text="Start of the period, included; null: the opening."
+            allow_null=True, help_text="Start of the period, inclusive; null means the opening."
         )
         return {**super().get_fields(), "from": start}

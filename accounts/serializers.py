@@ -35,7 +35,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
         allow_blank=True,
         required=False,
         write_only=True,
-        help_text="Why the balance is edited; kept with the entry in the ledger.",
+        help_text="Reason for the change, kept with the entry in the ledger.",
     )
 
     class Meta:
@@ -59,21 +59,21 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
 
     def create(self, validated_data: dict[str, Any]) -> Account:
         """Open the account; `by` and `reason` go to its first entry."""
-        why = self._why(validated_data)
+        why = self._author_and_reason(validated_data)
         account = Account(**validated_data)
         account.save(**why)
         return account
 
     def update(self, instance: Account, validated_data: dict[str, Any]) -> Account:
         """Edit the account; `by` and `reason` go to the entries of what changed."""
-        why = self._why(validated_data)
+        why = self._author_and_reason(validated_data)
         for name, value in validated_data.items():
             setattr(instance, name, value)
         instance.save(**why)
         return instance
 
     @staticmethod
-    def _why(validated_data: dict[str, Any]) -> dict[str, Any]:
+    def _author_and_reason(validated_data: dict[str, Any]) -> dict[str, Any]:
         return {
             "by": validated_data.pop("by", None),
             "reason": validated_data.pop("reason", ""),
@@ -100,7 +100,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
     ]
 )
 class TransferSerializer(serializers.ModelSerializer[Transfer]):
-    # Plain numbers: the ledger says under its lock whether such accounts exist, so looking
+    # Plain numbers: the ledger checks under its lock whether the accounts exist, so looking
     # them up beforehand would cost two statements and prove nothing.
     origin = WholeNumberField(
         source="origin_id", help_text="Id of the account that pays; null once that is closed."
@@ -143,8 +143,8 @@ class TransferSerializer(serializers.ModelSerializer[Transfer]):
             "date": {"help_text": "When it was booked."},
             "currency": {"help_text": "ISO 4217 code of both accounts."},
             "cancelled": {"help_text": "Whether it was cancelled."},
-            "reference": {"help_text": "The sender's own words, such as what it is for."},
-            "created_by": {"help_text": "Id of the user who sent it; null if none is known."},
+            "reference": {"help_text": "The sender's own text, such as the purpose."},
+            "created_by": {"help_text": "Id of the user who sent it; null if unknown."},
             "cancelled_by": {"help_text": "Id of the user who cancelled it."},
             "cancelled_at": {"help_text": "When it was cancelled."},
         }

@@ -96,7 +96,7 @@ class Statement:
 
 
 class CSVRenderer(BaseRenderer):
-    """Lets clients ask for CSV.
+    """Lets clients request CSV.
 
     It renders nothing: a renderer gets the whole response at once, and the statement is streamed.
     """
@@ -113,10 +113,10 @@ class Echo:
 
 
 def up_to_now(account: Account, start: datetime | None) -> datetime:
-    """Return the end of a period that leaves no entry out.
+    """Return an end of the period that includes every entry.
 
-    The last entry may have a later date than now, if the clock of another server is ahead. So may
-    the start, by the clock of a client; then the period is empty.
+    The last entry may be dated later than now, if the clock of another server is ahead. The start
+    may be later than now, if the clock of a client is ahead; then the period is empty.
     """
     after_last = account.last_date and account.last_date + timedelta(microseconds=1)
     return max(filter(None, [timezone.now(), after_last, start]))

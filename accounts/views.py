@@ -60,7 +60,7 @@ ERRORS_OF_BOOKINGS = (
 
 
 def closed_account(id: str) -> Account | None:
-    """Return a closed account as its entries remember it, or None if no entries have this id."""
+    """Return a closed account as its entries describe it, or None if no entries have this id."""
     try:
         number = WholeNumberField().run_validation(id)
     except ValidationError:
@@ -83,16 +83,16 @@ def etag_of(data: ReturnDict) -> str:
     list=operation(
         summary="List accounts",
         description="The accounts that this user may see: for staff all, for others those of "
-        "their profile. By id unless `ordering` says otherwise.",
+        "their profile. Ordered by id unless `ordering` is sent.",
     ),
     create=operation(
         summary="Open an account",
-        description="Open an account, with money if `balance` says so. With an `Idempotency-Key` "
+        description="Open an account, with the `balance` if one is sent. With an `Idempotency-Key` "
         "the request may be repeated: one account is opened.",
     ),
     partial_update=operation(
         summary="Edit some fields of an account",
-        description="Edit those fields of an account that are sent. With `If-Match` the edit is "
+        description="Edit the fields that are sent. With `If-Match` the edit is "
         "refused if the account has changed since it was read.",
         errors=ERRORS_OF_EDITS,
     ),
@@ -130,7 +130,7 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
         return account
 
     def get_account_or_history(self) -> Account:
-        """Return the account; for staff also a closed one, as its entries remember it."""
+        """Return the account; for staff also a closed one, as its entries describe it."""
         try:
             return self.get_object()
         except Http404:
@@ -148,9 +148,8 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Edit an account.
 
-        `balance` becomes what is sent, and stays if it is left out; `currency` is fixed once the
-        account has transfers. With `If-Match` the edit is refused if the account has changed
-        since it was read.
+        An omitted `balance` stays as it is; `currency` is fixed once the account has transfers.
+        With `If-Match` the edit is refused if the account has changed since it was read.
         """
         response = super().update(request, *args, **kwargs)
         response["ETag"] = etag_of(response.data)
@@ -183,7 +182,7 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
         if not at:
             return Response(data, headers={"ETag": etag_of(data)})
         state = Entry.objects.filter(account=account.pk, date__lte=at).latest_state()
-        # Before its opening the balance was nothing, in whatever currency.
+        # Before its opening the balance was 0, in any currency.
         then = {"currency": state.currency, "balance": state.balance_after} if state else {}
         return Response({**data, "balance": 0, **then, "at": at})
 
@@ -200,9 +199,9 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
     def statement(self, request: Request, id: str) -> HttpResponseBase:
         """Get the statement of an account.
 
-        The entries of an account from `?from=` (included) to `?to=` (not), oldest first. Both
-        are ISO 8601 moments; a date alone is its midnight in UTC. The balances are those of the
-        whole period, whatever the page. As CSV (`?format=csv` or `Accept: text/csv`) the entries
+        The entries of an account from `?from=` (inclusive) to `?to=` (exclusive), oldest first.
+        Both are ISO 8601 moments; a date alone means midnight UTC. The balances are those of the
+        whole period on every page. As CSV (`?format=csv` or `Accept: text/csv`) the entries
         come in one stream, with a line of totals. Staff can read the statements of closed
         accounts, too.
         """
@@ -216,7 +215,7 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
                 content_type="text/csv; charset=utf-8",
                 headers={"Content-Disposition": f'attachment; filename="{name}"'},
             )
-        # Without `to` the period ends now, and that of the next page would end later.
+        # Without `to` the period ends now; without this, the next page would end later.
         paginator = KeysetPagination(to=statement.end.isoformat())
         page = paginator.paginate_queryset(statement.entries().lines(), request, view=self)
         return paginator.get_paginated_response(statement.json(page))
@@ -240,8 +239,8 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
         summary="List transfers",
         description="The transfers that this user may see, newest first: for staff all, for "
         "others those from or to an account of their profile. With `ordering=date` the list is "
-        "oldest first, and ends before the first transfer that may still be joined by an earlier "
-        "one: read its last page again to go on.",
+        "oldest first, and ends where an earlier transfer may still appear: read its last page "
+        "again to continue.",
     ),
     retrieve=operation(summary="Get a transfer", description="One transfer."),
 )

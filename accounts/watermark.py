@@ -15,8 +15,8 @@ from accounts.models import TransferQuerySet
 logger = logging.getLogger(__name__)
 
 # The start of this statement, and not a clock that is read at its end: a transfer that gets its
-# locks while the sessions are read has a date after that start. VACUUM and the like write no
-# transfers.
+# locks while the sessions are read has a date after that start. Background processes such as
+# VACUUM write no transfers.
 POSTGRESQL = """
 SELECT least(statement_timestamp(), min(xact_start)) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_xid IS NOT NULL
@@ -28,7 +28,7 @@ SELECT timestampdiff(MICROSECOND, min(trx_started), now(6)), utc_timestamp(6)
 FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()
 """
 MARIADB_LAG = timedelta(seconds=5)
-# For a database user without the right PROCESS: InnoDB hides the transactions from it.
+# For a database user without the privilege PROCESS: InnoDB hides the transactions from it.
 BLIND_LAG = timedelta(seconds=60)
 ACCESS_DENIED = 1227
 

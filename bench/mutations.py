@@ -56,14 +56,14 @@ MUTATIONS = (
         RULES,
         "if accounts[receiver].balance + amount > MAX_MICRO_UNITS:",
         "if False:",
-        "test_transfers.py::test_a_balance_cannot_outgrow_its_column",
+        "test_transfers.py::test_a_balance_cannot_exceed_the_column_maximum",
     ),
     mistake(
         "full-column-refused",
         RULES,
         "if accounts[receiver].balance + amount > MAX_MICRO_UNITS:",
         "if accounts[receiver].balance + amount >= MAX_MICRO_UNITS:",
-        "test_transfers.py::test_a_balance_can_fill_its_column",
+        "test_transfers.py::test_a_balance_can_reach_the_column_maximum",
     ),
     mistake(
         "zero-allowed",
@@ -91,7 +91,7 @@ MUTATIONS = (
         LEDGER,
         "if row.cancelled:",
         "if False:",
-        "test_transfers.py::test_a_transfer_is_given_back_once",
+        "test_transfers.py::test_a_transfer_is_cancelled_once",
     ),
     mistake(
         "cancelled-twice-in-one-call",
@@ -105,7 +105,7 @@ MUTATIONS = (
         LEDGER,
         "cancelled=True, cancelled_by=by",
         "cancelled_by=by",
-        "test_transfers.py::test_a_transfer_is_given_back_once",
+        "test_transfers.py::test_a_transfer_is_cancelled_once",
     ),
     mistake(
         "stale-edit-allowed",
@@ -148,7 +148,7 @@ MUTATIONS = (
         LEDGER,
         "payer, receiver = receiver, payer",
         "pass",
-        "test_transfers.py::test_the_receiver_gives_a_transfer_back",
+        "test_transfers.py::test_the_receiver_cancels_a_transfer",
     ),
     mistake(
         "batch-spends-twice",
@@ -176,7 +176,7 @@ MUTATIONS = (
         LEDGER,
         "bytes(account.seal), entry.content() + signed_with",
         "bytes(32), entry.content() + signed_with",
-        "test_entries.py::test_each_digest_follows_from_the_one_before_by_the_key",
+        "test_entries.py::test_each_digest_follows_from_the_previous_one_and_the_key",
     ),
     mistake(
         "author-forgotten",
@@ -190,7 +190,7 @@ MUTATIONS = (
         LEDGER,
         "transfer.__dict__.update(state)",
         "pass",
-        "test_side_doors.py::test_what_was_not_booked_can_be_booked_later",
+        "test_side_doors.py::test_a_transfer_that_was_not_booked_can_be_booked_later",
     ),
     mistake(
         "one-object-booked-twice",
@@ -204,7 +204,7 @@ MUTATIONS = (
         LEDGER,
         "journal.change(row, Kind.CLOSING, -row.balance, by=by, reason=reason)\n        journal",
         "str()\n        journal",
-        "test_entries.py::test_a_deleted_account_leaves_its_entries",
+        "test_entries.py::test_the_entries_of_a_deleted_account_stay",
     ),
     # Locks: the rows, their order and their strength.
     mistake(
@@ -240,7 +240,7 @@ MUTATIONS = (
         QUERYSETS,
         'rows.order_by("pk").select_for_update',
         'rows.order_by("-pk").select_for_update',
-        "test_locks.py::test_who_waits_for_the_first_account_does_not_hold_the_second",
+        "test_locks.py::test_a_request_waiting_for_the_first_account_does_not_hold_the_second",
     ),
     mistake(
         "cancelling-locks-accounts-first",
@@ -251,7 +251,7 @@ MUTATIONS = (
         "        _lock_accounts(id for row in found for id in _ends(row))\n"
         "        rows = {row.pk: row for row in _locked(",
         "test_locks.py::test_a_cancellation_locks_transfers_and_then_accounts_by_id",
-        "test_locks.py::test_who_waits_for_a_transfer_does_not_hold_its_accounts",
+        "test_locks.py::test_a_request_waiting_for_a_transfer_does_not_hold_its_accounts",
     ),
     mistake(
         "closing-does-not-lock-transfers",
@@ -259,14 +259,14 @@ MUTATIONS = (
         'in locked(_touching(ids)).values_list("pk").iterator():',
         "in ():",
         "test_locks.py::test_closing_locks_transfers_and_then_accounts_against_references",
-        "test_locks.py::test_who_waits_for_a_transfer_does_not_hold_its_accounts",
+        "test_locks.py::test_a_request_waiting_for_a_transfer_does_not_hold_its_accounts",
     ),
     mistake(
         "closing-locks-without-key",
         LEDGER,
         "_lock_accounts(ids, no_key=False)",
         "_lock_accounts(ids)",
-        "test_locks.py::test_nothing_refers_to_an_account_that_is_being_closed",
+        "test_locks.py::test_no_row_can_refer_to_an_account_that_is_being_closed",
     ),
     mistake(
         "version-compared-before-the-lock",
@@ -297,7 +297,7 @@ MUTATIONS = (
         "almaFintech/db/connections.py",
         'else f"{timeout}s",',
         'else "0",',
-        "test_locks.py::test_nobody_waits_for_a_lock_for_ever",
+        "test_locks.py::test_no_request_waits_for_a_lock_forever",
     ),
     # Retries.
     mistake(
@@ -341,21 +341,21 @@ MUTATIONS = (
         KEYS,
         "[method, path, body]",
         "[method, body]",
-        "test_idempotency.py::test_the_same_data_at_two_paths_is_not_the_same_request",
+        "test_idempotency.py::test_the_same_data_at_two_paths_makes_two_requests",
     ),
     mistake(
         "key-forgets-the-body",
         KEYS,
         "[method, path, body]",
         "[method, path]",
-        "test_idempotency.py::test_a_key_is_not_for_another_request",
+        "test_idempotency.py::test_a_key_cannot_be_reused_for_another_request",
     ),
     mistake(
         "key-answers-anything",
         KEYS,
         "if earlier.fingerprint != claim.fingerprint:",
         "if False:",
-        "test_idempotency.py::test_a_key_is_not_for_another_request",
+        "test_idempotency.py::test_a_key_cannot_be_reused_for_another_request",
     ),
     mistake(
         "every-version-alike",
@@ -377,49 +377,49 @@ MUTATIONS = (
         MODELS,
         "return self.filter(profile__user=user.pk)",
         "return self",
-        "test_accounts.py::test_a_strangers_account_looks_like_none",
+        "test_accounts.py::test_an_invisible_account_looks_like_a_missing_one",
     ),
     mistake(
         "all-transfers-visible",
         MODELS,
         'return self.touching(Account.objects.visible_to(user).values_list("id", flat=True))',
         "return self",
-        "test_transfers.py::test_a_strangers_transfer_looks_like_none",
+        "test_transfers.py::test_an_invisible_transfer_looks_like_a_missing_one",
     ),
     mistake(
         "branches-forget-conditions",
         QUERYSETS,
         "rows = rows.filter(condition)",
         "pass",
-        "test_querysets.py::test_a_further_condition_keeps_the_branches_and_meets_them",
+        "test_querysets.py::test_a_further_condition_applies_to_every_branch",
     ),
     mistake(
         "scope-forgotten-by-a-wider-range",
         QUERYSETS,
         "elif all(range in known.ranges for range in ranges):",
         "else:",
-        "test_querysets.py::test_a_scope_holds_whatever_is_asked_of_it",
+        "test_querysets.py::test_a_scope_holds_for_every_filter",
     ),
     mistake(
         "foreign-origin-allowed",
         "accounts/views.py",
         'if item["origin_id"] not in own:',
         "if False:",
-        "test_transfers.py::test_a_user_sends_from_own_accounts_only",
+        "test_transfers.py::test_a_user_sends_only_from_their_own_accounts",
     ),
     mistake(
         "sender-may-cancel",
         "accounts/permissions.py",
         "return own.filter(in_transfers=transfer).exists()",
         "return True",
-        "test_transfers.py::test_the_sender_cannot_take_a_transfer_back",
+        "test_transfers.py::test_the_sender_cannot_cancel_a_transfer",
     ),
     mistake(
         "users-may-write-accounts",
         "accounts/permissions.py",
         "return request.method in SAFE_METHODS or request.user.is_staff",
         "return True",
-        "test_accounts.py::test_users_write_nothing",
+        "test_accounts.py::test_users_cannot_write_accounts",
     ),
     # Writes past the ledger, and the verification that finds them.
     mistake(
@@ -427,7 +427,7 @@ MUTATIONS = (
         MODELS,
         'if kwargs not in ({"origin": None}, {"destination": None}) or not ledger.is_closing():',
         "if False:",
-        "test_side_doors.py::test_other_ways_are_refused",
+        "test_side_doors.py::test_other_ways_to_write_are_refused",
     ),
     mistake(
         "entries-may-be-rewritten",
@@ -441,7 +441,7 @@ MUTATIONS = (
         CHAINS_CHECK,
         "if not end.chain.ends_in(seal):",
         "if False:",
-        "test_verify_ledger.py::test_a_tail_that_was_cut_off_is_found_by_the_seal",
+        "test_verify_ledger.py::test_a_truncated_chain_is_found_by_the_seal",
     ),
     mistake(
         "openings-not-counted",
@@ -455,7 +455,7 @@ MUTATIONS = (
         "almaFintech/db/chains.py",
         "for index in range(signed, -1, -1):",
         "for index in range(len(self._keys)):",
-        "test_verify_ledger.py::test_entries_of_an_earlier_key_verify_and_go_on",
+        "test_verify_ledger.py::test_entries_signed_with_an_earlier_key_verify_and_can_be_continued",
     ),
     mistake(
         "time-of-this-server",
@@ -463,7 +463,7 @@ MUTATIONS = (
         "        now = clock.now()\n        for transfer in transfers:",
         "        from django.utils import timezone\n        now = timezone.now()\n"
         "        for transfer in transfers:",
-        "test_entries.py::test_the_time_is_that_of_the_database",
+        "test_entries.py::test_entries_use_the_clock_of_the_database",
     ),
     mistake(
         "receiver-looked-at-first",
@@ -472,7 +472,7 @@ MUTATIONS = (
         "    if receiver not in accounts:\n"
         '        raise AccountMissing("Destination account does not exist")\n'
         "    if accounts[payer].balance < amount:",
-        "test_transfers.py::test_what_one_could_not_pay_says_nothing_of_the_destination",
+        "test_transfers.py::test_an_overdraft_reveals_nothing_about_the_destination",
     ),
     mistake(
         "records-not-chained",
@@ -493,41 +493,41 @@ MUTATIONS = (
         CHAINS_CHECK,
         "if after != balance + amount:",
         "if False:",
-        "test_verify_ledger.py::test_what_was_changed_is_named",
+        "test_verify_ledger.py::test_each_change_is_named",
     ),
     mistake(
         "digests-not-verified",
         CHAINS_CHECK,
         "if not chain.accepts(content, digest):",
         "if not chain.accepts(content, digest) and False:",
-        "test_verify_ledger.py::test_what_was_changed_is_named",
+        "test_verify_ledger.py::test_each_change_is_named",
     ),
     mistake(
         "transfers-not-verified",
         "accounts/verification/__init__.py",
         "yield from check_transfers()",
         "pass",
-        "test_verify_ledger.py::test_what_was_changed_is_named",
+        "test_verify_ledger.py::test_each_change_is_named",
     ),
     mistake(
         "fields-not-compared",
         TRANSFERS_CHECK,
         "yield from _check_fields_of_entries()",
         "pass",
-        "test_verify_ledger.py::test_what_was_changed_is_named",
+        "test_verify_ledger.py::test_each_change_is_named",
     ),
     mistake(
         "closed-accounts-not-compared",
         TRANSFERS_CHECK,
         "if least != greatest:",
         "if False:",
-        "test_verify_ledger.py::test_what_was_changed_is_named",
+        "test_verify_ledger.py::test_each_change_is_named",
     ),
     mistake(
         "register-not-verified",
         CHAINS_CHECK,
         "yield from self._check_register()",
         "pass",
-        "test_verify_ledger.py::test_a_register_without_the_key_is_found",
+        "test_verify_ledger.py::test_a_register_changed_without_the_key_is_found",
     ),
 )

@@ -5,7 +5,7 @@ from django.core.management import call_command
 
 
 def verify(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str]:
-    """Run `verify_ledger`; return its exit status and what it printed."""
+    """Run `verify_ledger`; return its exit status and its output."""
     status = 0
     try:
         call_command("verify_ledger", *map(str, args))

@@ -1,4 +1,4 @@
-"""Changes behind the server's back: past the ledger, the triggers and the foreign keys."""
+"""Direct changes of the database, bypassing the ledger, the triggers and the foreign keys."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +21,8 @@ OFF, ON = {"postgresql": ("replica", "DEFAULT")}.get(connection.vendor, ("0", "1
 
 
 @contextmanager
-def behind_the_back() -> Iterator[CursorWrapper]:
-    """Yield a cursor that no trigger and no foreign key stops."""
+def unguarded_cursor() -> Iterator[CursorWrapper]:
+    """Yield a cursor that bypasses triggers and foreign keys."""
     # Not a real schema editor: SQLite's checks the foreign keys when it is done.
     editor = cast(BaseDatabaseSchemaEditor, SimpleNamespace(connection=connection))
     triggers.remove(None, editor)
@@ -36,7 +36,7 @@ def behind_the_back() -> Iterator[CursorWrapper]:
 
 
 def update(cursor: CursorWrapper, row: Model, field: "Field[Any, Any]", value: object) -> None:
-    """Overwrite one column of one row; the object keeps the value that it had."""
+    """Overwrite one column of one row; the object keeps its old value."""
     table, key = row._meta.db_table, row._meta.pk
     assert key is not None
     cursor.execute(
@@ -50,7 +50,7 @@ def delete(cursor: CursorWrapper, row: Model) -> None:
 
 
 def insert(cursor: CursorWrapper, row: Model, **changes: object) -> None:
-    """Write a row as the object has it, or a copy of it with some values changed."""
+    """Insert a row with the values of the object, some of them changed."""
     values = {
         connection.ops.quote_name(str(field.column)): field.get_db_prep_value(
             changes.get(field.attname, getattr(row, field.attname)), connection

@@ -1,4 +1,4 @@
-"""The accounts endpoint: who sees what, and what an edit may do."""
+"""The accounts endpoint: visibility, permissions and edits."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_staff_opens_an_account(boss):
     assert account.balance == 5
 
 
-def test_a_new_account_is_empty_unless_said_otherwise(boss):
+def test_a_new_account_is_empty_by_default(boss):
     response = boss.post("/api/accounts/", {"currency": "EUR"})
 
     assert response.json()["balance"] == 0
@@ -58,7 +58,7 @@ def test_a_balance_that_a_form_leaves_blank_is_refused(boss, alice, method):
     assert Account.objects.count() == 1
 
 
-def test_a_balance_may_fill_its_column(boss):
+def test_a_balance_may_be_the_column_maximum(boss):
     assert boss.post("/api/accounts/", {"currency": "USD", "balance": MAX}).status_code == 201
     assert Account.objects.get().balance == MAX
 
@@ -75,7 +75,7 @@ def test_a_user_sees_the_accounts_in_the_profile(alice, bob, boss):
 
 
 @pytest.mark.parametrize("path", ["", "transfers/"])
-def test_a_strangers_account_looks_like_none(alice, bob, path):
+def test_an_invisible_account_looks_like_a_missing_one(alice, bob, path):
     unseen = bob.get(f"/api/accounts/{alice.account.pk}/{path}")
     unknown = bob.get(f"/api/accounts/{10**9}/{path}")
 
@@ -83,11 +83,11 @@ def test_a_strangers_account_looks_like_none(alice, bob, path):
     assert unseen.json() == unknown.json()
 
 
-def test_users_write_nothing(alice):
+def test_users_cannot_write_accounts(alice):
     path = f"/api/accounts/{alice.account.pk}/"
     body = {"currency": "USD", "balance": MAX}
 
-    answers = [
+    responses = [
         alice.post("/api/accounts/", body),
         alice.post(path, body),
         alice.put(path, body),
@@ -95,7 +95,7 @@ def test_users_write_nothing(alice):
         alice.delete(path),
     ]
 
-    assert [answer.status_code for answer in answers] == [403] * 5
+    assert [response.status_code for response in responses] == [403] * 5
     assert alice.balance == 1_000_000
     assert Account.objects.count() == 1
 
@@ -111,7 +111,7 @@ def test_staff_edits_a_balance(alice, boss, method):
     assert alice.balance == 7
 
 
-def test_an_edit_that_names_no_balance_keeps_it(alice, boss):
+def test_an_edit_without_a_balance_keeps_it(alice, boss):
     response = boss.put(f"/api/accounts/{alice.account.pk}/", {"currency": "EUR"})
 
     assert response.json() == {"id": alice.account.pk, "currency": "EUR", "balance": 1_000_000}
@@ -186,8 +186,8 @@ def test_transfers_of_an_account_are_read_only(alice, boss):
     assert Transfer.objects.count() == 0
 
 
-def test_the_biggest_is_the_biggest_when_it_is_read(alice, bob):
-    """What was the highest balance a moment earlier may by then be nobody's."""
+def test_biggest_compares_the_balances_at_the_time_it_is_read(alice, bob):
+    """The highest balance of a moment earlier may no longer be that of any account."""
     biggest = Account.objects.biggest()
     alice.send(bob.account, 1)
 

@@ -167,7 +167,7 @@ def test_saving_an_account_unchanged_needs_no_reason(staff, alice):
     assert staff.post(path, data).status_code == 302
 
 
-def test_the_entry_of_an_edit_states_who_and_why(staff, alice, boss):
+def test_the_entry_of_an_edit_records_who_and_why(staff, alice, boss):
     data = {
         "currency": "USD",
         "balance": "7",
@@ -179,7 +179,7 @@ def test_the_entry_of_an_edit_states_who_and_why(staff, alice, boss):
     assert entries_of(alice.account)[1:] == [("adjustment", boss.user.pk, "a mistake")]
 
 
-def test_the_entries_of_a_new_and_a_deleted_account_state_who_and_why(staff, boss):
+def test_the_entries_of_a_new_and_a_deleted_account_record_who_and_why(staff, boss):
     staff.post(f"{ACCOUNTS}add/", {"currency": "EUR", "balance": "5", "reason": "a gift"})
     account = Account.objects.get()
     close = {"post": "yes", "reason": " lost ", "shown": shown(account)}
@@ -233,7 +233,7 @@ def test_deleting_accounts_in_bulk_keeps_their_transfers(staff, alice, bob):
     assert not Account.objects.exists()
 
 
-def test_the_entries_of_accounts_deleted_in_bulk_state_who_and_why(staff, alice, boss):
+def test_the_entries_of_accounts_deleted_in_bulk_record_who_and_why(staff, alice, boss):
     confirmed = {"post": "yes", "reason": "lost", "shown": shown(alice.account)}
     act(staff, ACCOUNTS, "delete_selected", alice.account, **confirmed)
 
@@ -243,7 +243,7 @@ def test_the_entries_of_accounts_deleted_in_bulk_state_who_and_why(staff, alice,
 
 
 def delete_pages(staff, *accounts):
-    """The page that confirms the deletion: of one account, and of those selected in the list."""
+    """Return the pages that confirm a deletion: of one account, and of a selection in the list."""
     return (
         staff.get(f"{ACCOUNTS}{accounts[0].pk}/delete/").content.decode(),
         act(staff, ACCOUNTS, "delete_selected", *accounts).content.decode(),
@@ -302,7 +302,7 @@ def test_an_account_is_not_deleted_without_confirmation(staff, alice, form, why,
 
 
 @pytest.mark.parametrize("selected", [False, True])
-def test_a_balance_that_changed_after_the_page_is_not_written_off(staff, alice, bob, selected):
+def test_a_balance_changed_since_the_page_was_shown_is_not_written_off(staff, alice, bob, selected):
     form = {"post": "yes", "reason": "x", "shown": shown(alice.account)}
     alice.send(bob.account, 1)
     if selected:

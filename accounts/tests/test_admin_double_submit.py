@@ -6,7 +6,7 @@ from django.db import IntegrityError, OperationalError
 from django.test import Client
 
 from accounts.models import IdempotencyKey, Transfer
-from accounts.tests.meetings import at_once
+from accounts.tests.concurrency import run_concurrently
 from almaFintech.tests.admin import TRANSFERS, form, key_of, messages, send
 from conftest import Person, needs_row_locks
 
@@ -26,7 +26,7 @@ def test_a_form_sent_twice_is_booked_once(staff, alice, bob, button):
     key = key_of(staff.get(f"{TRANSFERS}add/"))
     sent = (alice.account.pk, bob.account.pk, 600_000, key)
     first = send(staff, *sent, **{button: "1"})
-    # The money that is left would not do for another one.
+    # The remaining balance would not cover a second transfer.
     again = send(staff, *sent, **{button: "1"})
 
     transfer = Transfer.objects.get()
@@ -106,7 +106,7 @@ def test_a_form_that_failed_before_the_commit_can_be_sent_again(staff, alice, bo
         raise OperationalError("connection lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr("accounts.idempotency.record_answer", fail)
+        patch.setattr("accounts.idempotency.record_response", fail)
         assert send(staff, alice.account.pk, bob.account.pk, 300_000, key="k1").status_code == 503
     assert (alice.balance, IdempotencyKey.objects.count()) == (1_000_000, 0)
 
@@ -116,7 +116,7 @@ def test_a_form_that_failed_before_the_commit_can_be_sent_again(staff, alice, bo
 
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
-def test_a_form_sent_by_many_at_once_is_booked_once(boss, alice, bob):
+def test_a_form_sent_concurrently_is_booked_once(boss, alice, bob):
     ends = []
 
     def save():
@@ -125,9 +125,9 @@ def test_a_form_sent_by_many_at_once_is_booked_once(boss, alice, bob):
         ends.append(send(browser, alice.account.pk, bob.account.pk, 100_000, key="k1"))
         return ends[-1]
 
-    assert at_once(*[save] * 8) == [200] * 8
+    assert run_concurrently(*[save] * 8) == [200] * 8
     assert {tuple(end.redirect_chain) for end in ends} == {((TRANSFERS, 302),)}
-    # The contexts of the test client are those of all threads, so the pages themselves are read.
+    # All threads share the contexts of the test client, so the pages themselves are read.
     assert sum("was added successfully" in end.content.decode() for end in ends) == 1
     assert sum("and did not book it again" in end.content.decode() for end in ends) == 7
     assert (alice.balance, bob.balance) == (900_000, 100_000)

@@ -40,17 +40,17 @@ def test_micro_units_are_shown_in_units(micro_units, text):
     assert in_units(micro_units, "USD") == f"{text}\N{NO-BREAK SPACE}USD"
 
 
-def test_a_list_says_when_it_ends_before_its_rows(staff, alice, bob, monkeypatch):
+def test_a_truncated_list_says_so(staff, alice, bob, monkeypatch):
     monkeypatch.setattr(BoundedPaginator, "most", 3)
-    says = "The pages end after 3 rows: search and filter for more."
+    notice = "The pages end after 3 rows: search and filter for more."
     for _ in range(2):
         booked(alice, bob)
-    assert says not in staff.get(TRANSFERS).content.decode()
+    assert notice not in staff.get(TRANSFERS).content.decode()
     for _ in range(2):
         booked(alice, bob)
 
     response = staff.get(TRANSFERS)
-    assert says in response.content.decode()
+    assert notice in response.content.decode()
     assert response.context["cl"].result_count == 3
 
 
@@ -78,7 +78,7 @@ def test_the_queries_of_a_list_do_not_grow_with_its_rows(staff, alice, bob, path
 
 
 def test_search_finds_by_number(staff, alice, bob):
-    # Other numbers than those of the accounts, so that each search has one meaning.
+    # Numbers that no account has, so that each search is unambiguous.
     Transfer.objects.bulk_create(
         [
             Transfer(pk=pk, origin=alice.account, destination=bob.account, balance=1)
@@ -157,7 +157,7 @@ def test_the_date_filter(staff, alice, bob):
     def count(query):
         with CaptureQueriesContext(connection) as queries:
             response = staff.get(f"{TRANSFERS}{query}")
-        # To list the distinct dates, the database would read every transfer.
+        # A list of the distinct dates would read every transfer.
         assert not [sql["sql"] for sql in queries if re.search("DISTINCT.*date", sql["sql"])]
         return len(listed(response))
 
@@ -187,7 +187,7 @@ def test_the_date_filter(staff, alice, bob):
         "_facets=True",
     ],
 )
-def test_a_senseless_query_is_not_a_server_error(staff, alice, bob, query):
+def test_a_nonsensical_query_is_not_a_server_error(staff, alice, bob, query):
     alice.send(bob.account, 1)
     # Not every database can compare with a NUL.
     assert staff.get(f"{TRANSFERS}?{query}", follow=True).status_code in (200, 400)

@@ -48,7 +48,7 @@ def test_different_currencies_are_refused(staff, alice, bob):
     assert not Transfer.objects.exists()
 
 
-def test_an_account_cannot_hold_more_than_its_column(staff, alice, bob):
+def test_a_balance_cannot_exceed_the_column_maximum(staff, alice, bob):
     full = bob.open_account(MAX)
     response = send(staff, alice.account.pk, full.pk, 1)
 
@@ -89,7 +89,7 @@ def test_a_missing_account_is_refused(staff, alice, side, number):
 
 
 def test_an_account_deleted_meanwhile_is_refused(staff, alice, bob, monkeypatch):
-    # The form has found the account, and somebody deletes it before the ledger locks it.
+    # The form finds the account, and it is deleted before the ledger locks it.
     save_model = "accounts.admin.TransferAdmin.save_model"
     monkeypatch.setattr(
         save_model, lambda self, request, obj, *args: (bob.account.delete(), obj.save())
@@ -113,7 +113,7 @@ def test_the_form_does_not_list_all_accounts(staff, alice, bob):
 
     assert options("origin") == [str(alice.account.pk)]
     assert options("destination") == []
-    # Nor does it offer to edit or delete accounts on the way.
+    # The form does not offer to edit or delete accounts, either.
     assert "related-widget-wrapper-link add-related" not in page
     assert "related-widget-wrapper-link change-related" not in page
     assert "related-widget-wrapper-link delete-related" not in page
@@ -201,7 +201,7 @@ def test_cancelling_is_all_or_none(staff, alice, bob):
     bob.send(carol, 100_000)
     response = act(staff, TRANSFERS, "cancel_selected", kept, spent)
 
-    # The older one goes first, and what is left does not pay for the newer one.
+    # The older one is cancelled first, and the rest does not cover the newer one.
     assert messages(response) == [
         f"Nothing was cancelled. Transfer {spent.pk}: Destination account has insufficient funds"
     ]
@@ -237,7 +237,7 @@ def test_a_transfer_of_a_deleted_account_is_not_cancelled(staff, alice, bob):
 def test_a_cancellation_runs_again_after_a_deadlock(staff, alice, bob, monkeypatch):
     transfer = booked(alice, bob, 300_000)
     cancel = ledger.cancel
-    # The error by which MariaDB says that another transaction was in the way.
+    # MariaDB's error for a deadlock with another transaction.
     deadlocks = [OperationalError(1213, "Deadlock found when trying to get lock")]
 
     def cancel_after_deadlock(transfers, by):

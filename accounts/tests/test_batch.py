@@ -45,7 +45,7 @@ def test_a_batch_is_booked_as_a_whole(alice, bob):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"balance": 0}, "balance: Ensure this value is greater than or equal to 1."),
         ({"balance": 1.5}, "balance: Whole micro units are required: 1.5 is 1500000."),
@@ -53,13 +53,13 @@ def test_a_batch_is_booked_as_a_whole(alice, bob):
         ({"reference": "x" * 141}, "reference: Ensure this field has no more than 140 characters."),
     ],
 )
-def test_a_malformed_item_is_named(alice, bob, change, said):
+def test_a_malformed_item_is_named(alice, bob, change, message):
     good = item(alice.account, bob.account, 1)
 
     response = alice.post(PATH, {"transfers": [good, {**good, **change}, {}]})
 
     assert response.status_code == 400
-    assert response.json() == {"index": 1, "detail": said, "code": "invalid"}
+    assert response.json() == {"index": 1, "detail": message, "code": "invalid"}
     assert alice.balance == 1_000_000
 
 
@@ -129,7 +129,7 @@ def test_a_thousand_transfers_take_as_many_statements_as_one(boss):
         [Account(currency="USD", balance=5) for _ in range(1001)]
     )
     items = [item(*pair, 1) for pair in pairwise(accounts)]
-    # The first record of all makes the row to which the others are chained.
+    # The very first record also creates the end of the chain.
     boss.post(PATH, {"transfers": items[:1]})
 
     with CaptureQueriesContext(connection) as one:

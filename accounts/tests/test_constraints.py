@@ -1,4 +1,4 @@
-"""The database has the last word: each rule of the money, around all Python."""
+"""Database constraints enforce each rule of the money, independently of the Python code."""
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -18,14 +18,14 @@ def test_a_balance_is_never_negative(alice):
     assert alice.balance == 1_000_000
 
 
-def test_a_transfer_moves_something(alice, bob):
+def test_a_transfer_moves_a_positive_amount(alice, bob):
     alice.send(bob.account, 5)
 
     assert refused("UPDATE accounts_transfer SET balance = 0")
     assert Transfer.objects.get().balance == 5
 
 
-def test_a_transfer_has_two_ends(alice, bob):
+def test_a_transfer_needs_two_different_accounts(alice, bob):
     alice.send(bob.account, 5)
 
     assert refused("UPDATE accounts_transfer SET origin_id = destination_id")

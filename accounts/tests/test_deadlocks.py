@@ -1,4 +1,4 @@
-"""Every door to the ledger runs a request again that the database undid because of a deadlock."""
+"""Every caller of the ledger retries after the database rolled back because of a deadlock."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,32 +14,32 @@ from accounts.models import Account, Entry, Transfer
 from almaFintech.tests.admin import shown
 from conftest import Person
 
-pytestmark = pytest.mark.usefixtures("verified", "short_naps")
+pytestmark = pytest.mark.usefixtures("verified", "no_sleep")
 
 NEW_TRANSFER = "/admin/accounts/transfer/add/"
 TRANSFERS = "/admin/accounts/transfer/"
 
 
 @pytest.fixture
-def short_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
 @contextmanager
-def undone_once(error: Exception) -> Iterator[list[str]]:
-    """Let the database undo the first transaction that writes entries; yield what it undid."""
-    undone: list[str] = []
+def rolled_back_once(error: Exception) -> Iterator[list[str]]:
+    """Roll back the first transaction that writes entries; yield the statement that failed."""
+    rolled_back: list[str] = []
 
     def execute(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         result = run(sql, params, many, context)
-        if not undone and sql.startswith("INSERT INTO") and Entry._meta.db_table in sql[:40]:
-            undone.append(sql)
+        if not rolled_back and sql.startswith("INSERT INTO") and Entry._meta.db_table in sql[:40]:
+            rolled_back.append(sql)
             raise OperationalError(str(error)) from error
         return result
 
     with connection.execute_wrapper(execute):
-        yield undone
-    assert undone
+        yield rolled_back
+    assert rolled_back
 
 
 def transfer_of(alice: Person, bob: Person) -> dict[str, object]:
@@ -56,7 +56,7 @@ def test_a_transfer_is_booked_once(
 ) -> None:
     body = transfer_of(alice, bob)
 
-    with undone_once(error):
+    with rolled_back_once(error):
         sent = alice.post(path, {"transfers": [body]} if "batch" in path else body, **headers)
 
     assert sent.status_code == 201
@@ -68,7 +68,7 @@ def test_a_transfer_is_cancelled_once(alice: Person, bob: Person) -> None:
     assert bob.account
     transfer = alice.send(bob.account, 300_000).json()["id"]
 
-    with undone_once(DeadlockDetected("deadlock")):
+    with rolled_back_once(DeadlockDetected("deadlock")):
         cancelled = bob.cancel(transfer)
 
     assert cancelled.status_code == 204
@@ -90,7 +90,7 @@ def test_an_account_is_edited_and_closed_once(
     assert alice.account
     number = alice.account.pk
 
-    with undone_once(DeadlockDetected("deadlock")):
+    with rolled_back_once(DeadlockDetected("deadlock")):
         response = boss.request(method, f"/api/accounts/{number}/", body)
 
     assert response.status_code == status
@@ -101,7 +101,7 @@ def test_an_account_is_edited_and_closed_once(
 
 @pytest.mark.parametrize("headers", [{}, {"idempotency_key": "k1"}])
 def test_an_account_is_opened_once(boss: Person, headers: dict[str, str]) -> None:
-    with undone_once(DeadlockDetected("deadlock")):
+    with rolled_back_once(DeadlockDetected("deadlock")):
         opened = boss.post("/api/accounts/", {"currency": "USD", "balance": 7}, **headers)
 
     assert opened.status_code == 201
@@ -124,7 +124,7 @@ def test_the_admin_books_and_cancels_once(
     assert bob.account
     alice.send(bob.account, 10)
 
-    with undone_once(DeadlockDetected("deadlock")):
+    with rolled_back_once(DeadlockDetected("deadlock")):
         response = work(staff, alice, bob)
 
     assert response.status_code == 302
@@ -139,7 +139,7 @@ def test_the_admin_edits_and_closes_accounts_once(staff: Client, alice: Person, 
     if page == "delete":
         form = {"post": "yes", "reason": "a mistake", "shown": shown(alice.account)}
 
-    with undone_once(DeadlockDetected("deadlock")):
+    with rolled_back_once(DeadlockDetected("deadlock")):
         response = staff.post(f"/admin/accounts/account/{number}/{page}/", form)
 
     assert response.status_code == 302
@@ -150,7 +150,7 @@ def test_the_admin_edits_and_closes_accounts_once(staff: Client, alice: Person, 
 def test_the_demo_data_is_written_once(transactional_db: None, settings: Any) -> None:
     settings.DEBUG = True
 
-    with undone_once(DeadlockDetected("deadlock")):
+    with rolled_back_once(DeadlockDetected("deadlock")):
         call_command("seed_demo", users=2, accounts=4, transfers=3, verbosity=0)
 
     assert (Account.objects.count(), Transfer.objects.count()) == (4, 3)

@@ -1,4 +1,4 @@
-"""The entries: what each operation writes, and that nothing changes them afterwards."""
+"""Ledger entries: each operation writes its own, and nothing changes them afterwards."""
 
 import hmac
 from datetime import UTC, datetime, timedelta
@@ -49,19 +49,23 @@ def test_a_transfer_and_its_cancellation_write_two_entries_each(alice, bob):
     }
 
 
-def test_a_transfer_tells_who_and_why(alice, bob):
+def test_a_transfer_records_who_and_why(alice, bob):
     body = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 5}
     transfer = alice.post("/api/transfers/", {**body, "reference": "rent"}).json()
     bob.cancel(transfer["id"])
 
-    told = alice.get(f"/api/transfers/{transfer['id']}/").json()
+    transfer_now = alice.get(f"/api/transfers/{transfer['id']}/").json()
 
-    assert (told["reference"], told["created_by"], told["cancelled_by"]) == (
+    assert (
+        transfer_now["reference"],
+        transfer_now["created_by"],
+        transfer_now["cancelled_by"],
+    ) == (
         "rent",
         alice.user.pk,
         bob.user.pk,
     )
-    assert told["cancelled_at"] > told["date"]
+    assert transfer_now["cancelled_at"] > transfer_now["date"]
 
 
 @pytest.mark.parametrize("reference", ["x" * 141, "\x00", "\ud800", [], None])
@@ -75,7 +79,7 @@ def test_a_reference_is_a_short_text(alice, bob, reference):
     assert alice.balance == 1_000_000
 
 
-def test_an_edited_balance_tells_who_and_why(alice, boss):
+def test_an_edited_balance_records_who_and_why(alice, boss):
     boss.patch(f"/api/accounts/{alice.account.pk}/", {"balance": 7, "reason": "a mistake"})
 
     assert entries_of(alice.account.pk)[1:] == [
@@ -89,7 +93,7 @@ def test_an_edit_that_changes_nothing_writes_nothing(alice, boss):
     assert len(entries_of(alice.account.pk)) == 1
 
 
-def test_another_currency_ends_one_and_opens_the_other(alice, boss):
+def test_a_change_of_currency_closes_the_old_one_and_opens_the_new_one(alice, boss):
     boss.patch(f"/api/accounts/{alice.account.pk}/", {"balance": 7, "currency": "EUR"})
 
     assert entries_of(alice.account.pk)[1:] == [
@@ -98,14 +102,14 @@ def test_another_currency_ends_one_and_opens_the_other(alice, boss):
     ]
 
 
-def test_a_deleted_account_leaves_its_entries(alice, boss):
+def test_the_entries_of_a_deleted_account_stay(alice, boss):
     number = alice.account.pk
     boss.delete(f"/api/accounts/{number}/")
 
     assert entries_of(number)[1:] == [(2, "closing", "USD", -1_000_000, 0, boss.user.pk, "")]
 
 
-def test_the_number_of_a_deleted_account_is_not_given_again(alice, boss):
+def test_the_number_of_a_deleted_account_is_not_reused(alice, boss):
     number = alice.account.pk
     boss.delete(f"/api/accounts/{number}/")
 
@@ -121,7 +125,7 @@ def test_a_refusal_writes_no_entry(alice, bob):
     assert Entry.objects.count() == 2
 
 
-def test_each_digest_follows_from_the_one_before_by_the_key(alice, bob, settings):
+def test_each_digest_follows_from_the_previous_one_and_the_key(alice, bob, settings):
     alice.send(bob.account, 5)
     key = settings.LEDGER_KEY.encode()
     seal = bytes(32)
@@ -135,7 +139,7 @@ def test_each_digest_follows_from_the_one_before_by_the_key(alice, bob, settings
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no clock of its own")
-def test_the_time_is_that_of_the_database(alice, bob, monkeypatch):
+def test_entries_use_the_clock_of_the_database(alice, bob, monkeypatch):
     """The clock of this server is ten years ahead."""
     before = clock.now()
     monkeypatch.setattr("django.utils.timezone.now", lambda: before + timedelta(days=3650))

@@ -1,4 +1,4 @@
-"""Edits with If-Match are refused unless the account is as it was read."""
+"""Edits with If-Match are refused if the account has changed since it was read."""
 
 import pytest
 

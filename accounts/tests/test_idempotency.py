@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.idempotency import fingerprint_of, understood
 from accounts.models import Account, Entry, IdempotencyKey, Transfer
-from accounts.tests.meetings import at_once
+from accounts.tests.concurrency import run_concurrently
 from conftest import PASSWORD, needs_row_locks
 from login.serializers import UserSerializer
 
@@ -121,12 +121,12 @@ def test_a_user_is_created_once(boss):
 
     first = boss.post("/api/users/", body, idempotency_key="k1")
     again = boss.post("/api/users/", body, idempotency_key="k1")
-    # The password is not compared, because a quick hash of it would be stored.
+    # The password is not compared, because that would store a quick hash of it.
     same = boss.post("/api/users/", body | {"password": "another long river"}, idempotency_key="k1")
     other = boss.post("/api/users/", body | {"is_staff": True}, idempotency_key="k1")
     without = boss.post("/api/users/", body)
 
-    statuses = [answer.status_code for answer in (first, again, same, other, without)]
+    statuses = [response.status_code for response in (first, again, same, other, without)]
     assert statuses == [201, 201, 201, 422, 400]
     assert first["Location"] == f"/api/users/{first.json()['id']}/"
     for replay in again, same:
@@ -167,19 +167,19 @@ def test_a_key_on_an_edit_is_ignored(alice, boss):
 
 @needs_row_locks
 @pytest.mark.usefixtures("verified")
-def test_twenty_at_once_create_one(boss):
+def test_twenty_concurrent_requests_create_one_user(boss):
     body = {"currency": "USD", "balance": 5}
     user = {"username": "carol", "password": PASSWORD}
 
     accounts = [lambda: boss.post("/api/accounts/", body, idempotency_key="k1")] * 10
     users = [lambda: boss.post("/api/users/", user, idempotency_key="k2")] * 10
 
-    assert at_once(*accounts, *users) == [201] * 20
+    assert run_concurrently(*accounts, *users) == [201] * 20
     assert Account.objects.count() == 1
     assert User.objects.filter(username="carol").count() == 1
 
 
-def test_the_answer_stays_what_it_was(alice, bob, boss):
+def test_a_replayed_response_does_not_change(alice, bob, boss):
     first = alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
     bob.cancel(first.json()["id"])
     boss.delete(f"/api/accounts/{bob.account.pk}/")
@@ -193,7 +193,7 @@ def test_the_answer_stays_what_it_was(alice, bob, boss):
 
 
 @pytest.mark.parametrize("path", [PATH, "/api/transfers/batch/"])
-def test_a_key_is_not_for_another_request(alice, bob, path):
+def test_a_key_cannot_be_reused_for_another_request(alice, bob, path):
     alice.post(PATH, body_of(alice, bob), idempotency_key="k1")
 
     response = alice.post(path, body_of(alice, bob, 1), idempotency_key="k1")
@@ -203,9 +203,9 @@ def test_a_key_is_not_for_another_request(alice, bob, path):
     assert (alice.balance, bob.balance) == (700_000, 300_000)
 
 
-def test_a_key_is_not_for_the_same_body_at_another_path(alice, bob):
+def test_a_key_cannot_be_reused_at_another_path(alice, bob):
     transfer = body_of(alice, bob)
-    # Each path reads its own part.
+    # Each path reads only its own fields.
     body = {**transfer, "transfers": [transfer]}
     first = alice.post(PATH, body, idempotency_key="k1")
 
@@ -217,7 +217,7 @@ def test_a_key_is_not_for_the_same_body_at_another_path(alice, bob):
     assert alice.post(f"{PATH}batch/", body, idempotency_key="k2").status_code == 201
 
 
-def test_the_same_data_at_two_paths_is_not_the_same_request():
+def test_the_same_data_at_two_paths_makes_two_requests():
     """No two paths read the same fields today, but a new one may."""
     asked = {("POST", PATH), ("POST", f"{PATH}batch/"), ("PUT", PATH)}
 
@@ -306,17 +306,17 @@ def test_the_keys_of_a_deleted_user_are_deleted(alice, bob):
 
 @needs_row_locks
 @pytest.mark.usefixtures("verified")
-def test_twenty_at_once_move_the_money_once(alice, bob):
+def test_twenty_concurrent_requests_move_the_money_once(alice, bob):
     body = body_of(alice, bob)
-    answers = []
+    responses = []
 
     def request():
-        answers.append(alice.post(PATH, body, idempotency_key="k1"))
-        return answers[-1]
+        responses.append(alice.post(PATH, body, idempotency_key="k1"))
+        return responses[-1]
 
-    assert at_once(*[request] * 20) == [201] * 20
-    assert len({answer.content for answer in answers}) == 1
-    assert sum("Idempotent-Replayed" in answer for answer in answers) == 19
+    assert run_concurrently(*[request] * 20) == [201] * 20
+    assert len({response.content for response in responses}) == 1
+    assert sum("Idempotent-Replayed" in response for response in responses) == 19
     assert (alice.balance, bob.balance) == (700_000, 300_000)
     assert Transfer.objects.count() == 1
 
@@ -328,7 +328,7 @@ def test_keys_race_with_cancellations(alice, bob):
     for key in "abcde":
         transfer = alice.post(PATH, body, idempotency_key=key).json()["id"]
 
-        statuses = at_once(
+        statuses = run_concurrently(
             *[lambda key=key: alice.post(PATH, body, idempotency_key=key)] * 4,
             *[lambda transfer=transfer: bob.cancel(transfer)] * 4,
         )
@@ -351,10 +351,10 @@ def test_a_request_waits_for_its_key_and_then_gives_up(alice, bob, monkeypatch):
         leave.wait(timeout=30)
 
     monkeypatch.setattr(Transfer, "save", save_slowly)
-    answers = []
+    responses = []
 
     def slow_request():
-        answers.append(alice.post(PATH, body_of(alice, bob), idempotency_key="k1"))
+        responses.append(alice.post(PATH, body_of(alice, bob), idempotency_key="k1"))
         connection.close()
 
     slow = threading.Thread(target=slow_request)
@@ -381,5 +381,5 @@ def test_a_request_waits_for_its_key_and_then_gives_up(alice, bob, monkeypatch):
 
     assert response.status_code == 409
     assert response.json()["code"] == "idempotency_key_in_flight"
-    assert answers[0].status_code == 201
+    assert responses[0].status_code == 201
     assert bob.balance == 300_000

@@ -1,4 +1,4 @@
-"""Which rows are locked, in which order, and what was read before a lock is read again."""
+"""Row locks: the locked rows, the order of the locks, and fresh reads under them."""
 
 from functools import partial
 
@@ -7,11 +7,11 @@ from django.db import OperationalError, connection, transaction
 
 from accounts import ledger
 from accounts.models import Account, Transfer
-from accounts.tests.meetings import Lock, after, locks_of
+from accounts.tests.concurrency import Lock, blocked_by, locks_of
 from audit.models import Record
 from conftest import needs_row_locks
 
-pytestmark = [needs_row_locks, pytest.mark.usefixtures("verified", "nothing_is_run_again")]
+pytestmark = [needs_row_locks, pytest.mark.usefixtures("verified", "no_retries")]
 
 WEAK, STRONG = (
     ("NO KEY UPDATE", "UPDATE") if connection.vendor == "postgresql" else ("UPDATE", "UPDATE")
@@ -31,9 +31,9 @@ def send_in_python(origin, destination, amount):
 
 
 def is_free(model, pk):
-    """Whether this connection can lock a row without waiting."""
+    """Return whether this connection can lock a row without waiting."""
     try:
-        # In a savepoint, since the transaction of the test goes on.
+        # In a savepoint, since the test continues its transaction.
         with transaction.atomic():
             return model.objects.select_for_update(nowait=True).filter(pk=pk).exists()
     except OperationalError:
@@ -78,7 +78,7 @@ def test_an_edit_locks_the_account(alice, boss, method):
     boss.request(method, path_of(alice), {**body, "balance": 8})
     *locks, last = locks_of(lambda: boss.request(method, path_of(alice), body))
 
-    # The end of the records comes last, so that nothing is waited for under its lock.
+    # The end of the records is locked last, so that no request waits while it holds that lock.
     assert last.table == "audit_end"
     # One row needs no order.
     assert {lock._replace(order=ACCOUNTS.order) for lock in locks} == {ACCOUNTS}
@@ -105,7 +105,7 @@ def test_closing_locks_transfers_and_then_accounts_against_references(alice, bob
     assert Account.objects.count() == 0
 
 
-def test_who_waits_for_the_first_account_does_not_hold_the_second(alice, bob):
+def test_a_request_waiting_for_the_first_account_does_not_hold_the_second(alice, bob):
     first, second = sorted([alice.account.pk, bob.account.pk])
     seen: list[bool] = []
 
@@ -113,18 +113,18 @@ def test_who_waits_for_the_first_account_does_not_hold_the_second(alice, bob):
         seen.append(is_free(Account, second))
 
     for there, back in ((alice, bob), (bob, alice)):
-        answer = after(
+        response = blocked_by(
             lambda: Account.objects.select_for_update().get(pk=first),
             partial(there.send, back.account, 5),
             while_it_waits=look,
         )
-        assert answer.status_code == 201
+        assert response.status_code == 201
 
     assert seen == [True, True]
 
 
 @pytest.mark.parametrize("work", ["cancel", "close"])
-def test_who_waits_for_a_transfer_does_not_hold_its_accounts(alice, bob, boss, work):
+def test_a_request_waiting_for_a_transfer_does_not_hold_its_accounts(alice, bob, boss, work):
     transfer = alice.send(bob.account, 5).json()["id"]
     seen: list[bool] = []
     requests = {
@@ -132,7 +132,7 @@ def test_who_waits_for_a_transfer_does_not_hold_its_accounts(alice, bob, boss, w
         "close": lambda: boss.delete(path_of(bob)),
     }
 
-    answer = after(
+    response = blocked_by(
         lambda: Transfer.objects.select_for_update().get(pk=transfer),
         requests[work],
         while_it_waits=lambda: seen.extend(
@@ -140,7 +140,7 @@ def test_who_waits_for_a_transfer_does_not_hold_its_accounts(alice, bob, boss, w
         ),
     )
 
-    assert answer.status_code == 204
+    assert response.status_code == 204
     assert seen == [True, True]
 
 
@@ -149,7 +149,7 @@ def test_a_version_is_compared_under_the_lock(alice, bob, boss, method):
     read = boss.get(path_of(alice))
     edit = read.json() | {"balance": 1_000_005}
 
-    late = after(
+    late = blocked_by(
         send_in_python(alice.account, bob.account, 400_000),
         lambda: boss.request(method, path_of(alice), edit, **{"If-Match": read["ETag"]}),
     )
@@ -160,12 +160,12 @@ def test_a_version_is_compared_under_the_lock(alice, bob, boss, method):
 
 
 def test_an_edit_of_an_account_reads_it_under_the_lock(alice, bob, boss):
-    edited = after(
+    edited = blocked_by(
         send_in_python(alice.account, bob.account, 400_000),
         lambda: boss.patch(path_of(alice), {"balance": 1_000_000}),
     )
 
-    # What the transfer left is overwritten, as asked, and recorded as it was.
+    # The edit overwrites the balance that the transfer left, and the record shows that balance.
     assert (edited.status_code, edited.json()["balance"]) == (200, 1_000_000)
     assert (alice.balance, bob.balance) == (1_000_000, 400_000)
     assert Record.objects.get().changes == {"balance": [600_000, 1_000_000]}
@@ -176,7 +176,7 @@ def test_an_edit_of_a_user_reads_it_under_the_lock(alice, boss):
         alice.user.last_name = "Liddell"
         alice.user.save()
 
-    edited = after(
+    edited = blocked_by(
         rename, lambda: boss.patch(f"/api/users/{alice.user.pk}/", {"first_name": "Alice"})
     )
 
@@ -187,7 +187,7 @@ def test_an_edit_of_a_user_reads_it_under_the_lock(alice, boss):
 
 
 def test_funds_are_checked_under_the_lock(alice, bob):
-    sent = after(
+    sent = blocked_by(
         send_in_python(alice.account, bob.account, 700_000),
         lambda: alice.send(bob.account, 700_000),
     )
@@ -200,26 +200,26 @@ def test_a_transfer_is_cancelled_once_under_the_lock(alice, bob):
     alice.send(bob.account, 300_000)
     transfer = Transfer.objects.get()
 
-    cancelled = after(transfer.delete, lambda: bob.cancel(transfer.pk))
+    cancelled = blocked_by(transfer.delete, lambda: bob.cancel(transfer.pk))
 
     assert (cancelled.status_code, cancelled.json()["code"]) == (400, "already_cancelled")
     assert (alice.balance, bob.balance) == (1_000_000, 0)
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="Only PostgreSQL has NO KEY")
-def test_nothing_refers_to_an_account_that_is_being_closed(alice, bob, boss):
+def test_no_row_can_refer_to_an_account_that_is_being_closed(alice, bob, boss):
     path = f"/api/profiles/{bob.user.pk}/add_account/"
 
-    refused = after(
+    refused = blocked_by(
         lambda: ledger.lock_to_close([alice.account.pk]),
         lambda: boss.post(path, {"account_id": alice.account.pk}),
     )
 
-    # It had to wait for whatever became of the account, which was kept here.
+    # The request waited for the closing, which did not happen here, and then succeeded.
     assert refused.status_code == 200
 
 
-def test_nobody_waits_for_a_lock_for_ever(db):
+def test_no_request_waits_for_a_lock_forever(db):
     limit = {
         "postgresql": "SELECT setting::int / 1000 FROM pg_settings WHERE name = 'lock_timeout'",
         "mysql": "SELECT @@innodb_lock_wait_timeout",
@@ -228,5 +228,5 @@ def test_nobody_waits_for_a_lock_for_ever(db):
         cursor.execute(limit)
         [seconds] = cursor.fetchone()
 
-    # PostgreSQL waits for ever with 0, and MariaDB for 50 seconds, when nothing is said.
+    # By default PostgreSQL waits forever (0), and MariaDB 50 seconds.
     assert 0 < seconds <= 30

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the ledger: what was committed, and why something was not."""
+"""The ledger's metrics for Prometheus: committed movements, and refusals by code."""
 
 import pytest
 from django.db import transaction
@@ -16,7 +16,7 @@ NAMES = (
 
 @pytest.fixture
 def changes():
-    """A function that tells by how much the metrics have grown since the test began."""
+    """Return a function that returns the growth of the metrics since the test began."""
 
     def now():
         numbers = {name: REGISTRY.get_sample_value(name, {"currency": "USD"}) for name in NAMES}
@@ -37,7 +37,7 @@ def calls(operation):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_booked_and_given_back_is_counted(alice, bob, changes):
+def test_bookings_and_cancellations_are_counted(alice, bob, changes):
     before = calls("post"), calls("cancel")
     first = alice.send(bob.account, 300).json()["id"]
     alice.send(bob.account, 50)
@@ -57,7 +57,7 @@ def test_a_batch_counts_for_all_its_transfers(alice, bob, changes):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_undone_is_not_counted(alice, bob, changes):
+def test_a_rolled_back_transfer_is_not_counted(alice, bob, changes):
     with transaction.atomic():
         Transfer(origin=alice.account, destination=bob.account, balance=5).save()
         transaction.set_rollback(True)
@@ -76,7 +76,7 @@ def test_a_refusal_is_counted_by_its_code(alice, bob, boss, changes):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_metric_that_cannot_be_written_fails_no_transfer(alice, bob, monkeypatch):
+def test_a_metric_that_cannot_be_written_does_not_fail_a_transfer(alice, bob, monkeypatch):
     def full(*args):
         raise OSError("no space left on device")
 

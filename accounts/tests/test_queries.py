@@ -1,4 +1,4 @@
-"""Queries of accounts and transfers narrow the lists, or are refused."""
+"""Query parameters filter the lists of accounts and transfers, or are refused."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +12,8 @@ MAX = 2**63 - 1
 
 @pytest.fixture
 def transfers(alice, bob, boss, monkeypatch, settings):
-    """Five transfers by name, each made on another day."""
-    # The accounts were opened later.
+    """Book five transfers, each on another day, and return their ids by name."""
+    # The accounts are opened later than the transfers are dated.
     settings.CLOCK_TOLERANCE_SECONDS = 10**9
     days = (datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 9))
     euros = {
@@ -105,7 +105,7 @@ def test_no_filter_shows_the_transfers_of_others(bob, transfers, alice):
     for name in ("account", "origin"):
         rows = alice.get(f"/api/transfers/?{name}={transfers['accounts']['C']}").json()
         assert rows == []
-    # But transfers between oneself and the other account are shown.
+    # Transfers between the user and the other account are still shown.
     rows = alice.get(f"/api/transfers/?account={bob.account.pk}").json()
     assert [row["id"] for row in rows] == [transfers[name] for name in ("part", "loan", "rent")]
 
@@ -137,7 +137,7 @@ def test_accounts_are_found(boss, query, balances):
     assert [row["balance"] for row in rows] == balances
 
 
-def test_a_user_finds_own_accounts_alone(alice, bob):
+def test_a_user_finds_only_their_own_accounts(alice, bob):
     alice.open_account(3, "EUR")
     bob.open_account(4, "EUR")
 
@@ -243,13 +243,13 @@ def test_a_parameter_of_another_path_is_unknown(alice, path, names):
         assert (response.status_code, list(response.json())) == (400, [name])
 
 
-def test_a_parameter_is_given_once(alice):
+def test_a_repeated_parameter_is_refused(alice):
     response = alice.get("/api/transfers/?currency=EUR&currency=USD")
 
     assert response.json() == {"currency": ["Must be given only once."]}
 
 
-def test_more_parameters_than_django_reads(alice):
+def test_more_parameters_than_django_reads_are_refused(alice):
     response = alice.get(f"/api/transfers/?{'&'.join(['a=1'] * 1001)}")
 
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")
@@ -266,7 +266,7 @@ def test_a_write_ignores_the_query(boss, alice, bob):
     assert boss.delete(f"/api/transfers/{transfer}/?currency=EUR&x=1").status_code == 204
 
 
-def test_a_user_of_more_accounts_than_a_statement_has_branches(bob, alice, monkeypatch):
+def test_a_user_with_more_accounts_than_branches_sees_all_transfers(bob, alice, monkeypatch):
     monkeypatch.setattr("accounts.models.MOST_BRANCHED_ACCOUNTS", 3)
     for _ in range(4):
         alice.send(alice.open_account(1), 1)

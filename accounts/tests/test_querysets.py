@@ -1,4 +1,4 @@
-"""Querysets that the lists are made of: their scope, and the ranges in which they are read."""
+"""The querysets of the lists: their scope, and the ranges in which they are read."""
 
 import pytest
 
@@ -11,7 +11,7 @@ NEWEST_FIRST = ["-date", "-id"]
 
 @pytest.fixture
 def carol(alice: Person, bob: Person) -> Person:
-    """A user with two accounts, who has sent and received, among transfers of others."""
+    """Return a user with two accounts who has sent and received, among transfers of others."""
     carol = Person.join("carol")
     carol.open_account(100)
     for _ in range(3):
@@ -23,7 +23,7 @@ def carol(alice: Person, bob: Person) -> Person:
 
 
 def ranges(transfers: TransferQuerySet) -> list[str]:
-    """The conditions of the branches, in order."""
+    """Return the conditions of the branches, in order."""
     return sorted(str(range) for range in transfers.parts.ranges) if transfers.parts else []
 
 
@@ -44,7 +44,7 @@ def test_a_user_reads_each_end_of_each_account(carol):
         lambda rows: rows.all().filter(balance=2),
     ],
 )
-def test_a_further_condition_keeps_the_branches_and_meets_them(carol, narrow):
+def test_a_further_condition_applies_to_every_branch(carol, narrow):
     seen = Transfer.objects.visible_to(carol.user)
     narrowed = narrow(seen)
 
@@ -64,7 +64,7 @@ def test_a_further_condition_keeps_the_branches_and_meets_them(carol, narrow):
         lambda rows, others: rows.union(others),
     ],
 )
-def test_a_union_forgets_the_branches(carol, bob, widen):
+def test_a_union_drops_the_branches(carol, bob, widen):
     seen = Transfer.objects.visible_to(carol.user)
     before = ranges(seen)
 
@@ -72,7 +72,7 @@ def test_a_union_forgets_the_branches(carol, bob, widen):
     assert ranges(seen) == before
 
 
-def test_a_narrower_range_takes_the_place_of_a_wider_one(carol, bob):
+def test_a_narrower_range_replaces_a_wider_one(carol, bob):
     seen = Transfer.objects.visible_to(carol.user)
     account, other = carol.account.pk, bob.account.pk
 
@@ -82,11 +82,11 @@ def test_a_narrower_range_takes_the_place_of_a_wider_one(carol, bob):
         f"{{'destination': {account}}}",
         f"{{'origin': {account}}}",
     ]
-    # Those of somebody else's account may be many, and few of them the user's.
+    # Another user's account may have many transfers, few of them visible to this user.
     assert ranges(seen.touching([other])) == ranges(seen.received_by(other)) == ranges(seen)
 
 
-def test_a_scope_holds_whatever_is_asked_of_it(carol, bob):
+def test_a_scope_holds_for_every_filter(carol, bob):
     seen = Transfer.objects.visible_to(carol.user)
 
     for rows in seen.touching([bob.account.pk]), seen.received_by(bob.account.pk):

@@ -1,10 +1,10 @@
-"""Limit on what refused transfers reveal about other accounts."""
+"""Rate limit on refused transfers, which reveal facts about other accounts."""
 
 import pytest
 
 from accounts.models import Account, Transfer
 from accounts.rules import MAX_MICRO_UNITS
-from accounts.tests.meetings import at_once
+from accounts.tests.meetings import run_concurrently
 from conftest import needs_row_locks
 
 TRANSFERS = "/api/transfers/"
@@ -27,7 +27,7 @@ def guess(person, account: int, *, batch: bool = False):
 
 
 @pytest.mark.parametrize("batch", [False, True])
-def test_refusals_that_say_something_of_another_account_are_limited(alice, bob, full, batch):
+def test_refusals_that_reveal_another_account_are_limited(alice, bob, full, batch):
     euros = Account.objects.create(currency="EUR")
     guesses = [guess(alice, account, batch=batch) for account in (10**6, euros.pk, full.pk)]
 
@@ -38,7 +38,7 @@ def test_refusals_that_say_something_of_another_account_are_limited(alice, bob, 
     assert (refused.status_code, refused.json()["code"]) == (429, "throttled")
     assert refused.json()["detail"].startswith("Too many refused transfers. Try again in ")
     assert 0 < int(refused["Retry-After"]) <= 86_400
-    # The limit is looked at before the accounts, so that a good transfer says nothing either.
+    # The limit is checked before the accounts, so a valid transfer reveals nothing either.
     assert guess(alice, bob.account.pk, batch=not batch).status_code == 429
     assert (alice.balance, Transfer.objects.count()) == (1_000_000, 0)
 
@@ -70,8 +70,8 @@ def test_each_user_has_a_limit_and_staff_has_none(alice, bob, boss, settings):
 
 @needs_row_locks
 @pytest.mark.usefixtures("verified")
-def test_guesses_at_once_are_not_more_answers(alice):
-    statuses = at_once(*[lambda: guess(alice, 10**6)] * 12)
+def test_concurrent_guesses_do_not_exceed_the_limit(alice):
+    statuses = run_concurrently(*[lambda: guess(alice, 10**6)] * 12)
 
     assert sorted(statuses) == [400] * 3 + [429] * 9
 

@@ -1,4 +1,4 @@
-"""A database that an earlier release has written is migrated, verified and used."""
+"""Databases of earlier releases are migrated, verified and used."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ RELEASES = sorted((Path(__file__).parent / "releases").glob("*.json"))
 
 @pytest.fixture
 def migrated(transactional_db, request, settings):
-    """The database of a release, after the migrations that came later."""
+    """Load the database of a release, and run the later migrations."""
     release = json.loads(request.param.read_text())
     own_key = settings.LEDGER_KEY
     settings.LEDGER_KEY = release["ledger_key"]
@@ -27,7 +27,7 @@ def migrated(transactional_db, request, settings):
     apps = MigrationExecutor(connection).loader.project_state(targets).apps
     models = {model._meta.db_table: model for model in apps.get_models(include_auto_created=True)}
     for table in "accounts_register", "audit_end":
-        # The release has its own beginnings of these.
+        # The release has its own rows in these tables.
         models[table]._base_manager.all().delete()
     for table, rows in release["tables"].items():
         model = models[table]
@@ -36,13 +36,13 @@ def migrated(transactional_db, request, settings):
             model(**{name: read(fields[name], value) for name, value in row.items()})
             for row in rows
         )
-    # The rows brought their numbers, which the database has yet to learn.
+    # The rows came with their ids, so the sequences of the database have to catch up.
     with connection.cursor() as cursor:
         for sql in connection.ops.sequence_reset_sql(no_style(), list(models.values())):
             cursor.execute(sql)
     MigrationExecutor(connection).migrate(everything)
     yield
-    # What empties the tables afterwards signs their beginnings for the next test.
+    # The flush after the test signs the initial counts for the next one.
     settings.LEDGER_KEY = own_key
 
 
@@ -51,7 +51,7 @@ def read(field, value):
 
 
 @pytest.mark.parametrize("migrated", RELEASES, indirect=True, ids=lambda path: path.stem)
-def test_the_database_of_a_release_verifies_and_goes_on(migrated, capsys):
+def test_the_database_of_a_release_verifies_and_works(migrated, capsys):
     call_command("verify_ledger")
 
     booked = Transfer.objects.filter(cancelled=False, destination__isnull=False).first()

@@ -33,7 +33,7 @@ def test_a_movement_keeps_the_sum() -> None:
     assert balances(accounts) == [70, 35, 0]
 
 
-def test_everything_can_move_and_a_column_can_fill() -> None:
+def test_a_whole_balance_can_move_up_to_the_column_maximum() -> None:
     accounts = holders(paying=MAX_MICRO_UNITS - 5)
 
     move(MAX_MICRO_UNITS - 5, accounts, PAYER, RECEIVER)
@@ -53,7 +53,7 @@ def test_everything_can_move_and_a_column_can_fill() -> None:
         (rules.AccountMissing, 1, PAYER, ABSENT, "{receiver} account does not exist"),
         (rules.AccountMissing, 1, PAYER, None, "{receiver} account does not exist"),
         (rules.InsufficientFunds, 101, PAYER, RECEIVER, "{payer} account has insufficient funds"),
-        # The receiver is not looked at while the payer cannot pay.
+        # The receiver is not checked if the payer cannot pay.
         (rules.InsufficientFunds, 101, PAYER, ABSENT, "{payer} account has insufficient funds"),
         (rules.InsufficientFunds, 101, PAYER, EURO, "{payer} account has insufficient funds"),
         (rules.CurrencyMismatch, 100, PAYER, EURO, "currency must match"),
@@ -96,7 +96,7 @@ def test_an_amount_is_within_its_bounds(minimum: int) -> None:
             require_amount(amount, minimum=minimum)
 
 
-def test_a_refusal_of_one_of_several_has_its_number() -> None:
+def test_a_refusal_of_one_of_several_has_its_index() -> None:
     with pytest.raises(rules.AccountMissing) as caught, numbered(3):
         raise rules.AccountMissing("Destination account does not exist")
 

@@ -1,6 +1,6 @@
-"""No path of the API shows or changes what belongs to others.
+"""No path of the API shows or changes the data of other users.
 
-The paths come from the router, so a new action is tried as well.
+The paths come from the router, so new actions are covered as well.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ every_action = pytest.mark.parametrize(("method", "name", "lookup"), [*actions()
 
 @pytest.fixture
 def others(alice, bob) -> dict[str, list[int]]:
-    """The numbers of rows that belong to alice and bob, by the names of their paths."""
+    """Return the ids of the rows of alice and bob, by the names of their paths."""
     transfer = alice.send(bob.account, 5).json()["id"]
     users = [alice.user.pk, bob.user.pk]
     return {
@@ -50,7 +50,7 @@ def others(alice, bob) -> dict[str, list[int]]:
 
 @pytest.fixture
 def stranger(others) -> Person:
-    """A user who shares no account and no transfer with the others."""
+    """Return a user who shares no account and no transfer with the others."""
     person = Person.join("stranger")
     person.open_account(7)
     person.send(person.open_account(0), 3)
@@ -70,16 +70,16 @@ def test_a_stranger_neither_sees_nor_changes_the_rows_of_others(
 
     for number in others[basename]:
         path = reverse(name, kwargs={lookup: number} if lookup else None)
-        answer = stranger.request(method, path, {})
+        response = stranger.request(method, path, {})
         if lookup:
-            assert answer.status_code in (403, 404)
-        elif method in READS and answer.status_code != 403:
-            assert answer.status_code == 200
-            shown = {row["id"] for row in answer.json()}
+            assert response.status_code in (403, 404)
+        elif method in READS and response.status_code != 403:
+            assert response.status_code == 200
+            shown = {row["id"] for row in response.json()}
             assert shown, "The stranger's own rows are shown."
             assert shown.isdisjoint(others[basename])
         else:
-            assert answer.status_code in (400, 403)
+            assert response.status_code in (400, 403)
 
     assert everything() == before
 
@@ -90,6 +90,6 @@ def test_a_user_without_accounts_sees_nothing(others, method, name, lookup):
     if lookup or method not in READS:
         return
 
-    answer: Any = person.request(method, reverse(name))
+    response: Any = person.request(method, reverse(name))
 
-    assert answer.status_code == 403 or answer.json() == []
+    assert response.status_code == 403 or response.json() == []

@@ -1,4 +1,4 @@
-"""Demo data: through the ledger, the same for the same seed, not in production."""
+"""Demo data goes through the ledger, depends on the seed alone, and stays out of production."""
 
 import io
 import re
@@ -30,7 +30,7 @@ def seed(**options: object) -> str:
 
 
 def snapshot() -> tuple[list[Any], ...]:
-    """Return all that the seed decides: everything but ids and dates."""
+    """Return everything that depends on the seed: all but ids and dates."""
     ids = Account.objects.values_list("pk", flat=True)
     numbers: dict[int | None, int] = {pk: number for number, pk in enumerate(ids)}
     return (
@@ -65,7 +65,7 @@ def test_the_requested_numbers_are_made(db):
     own = Transfer.objects.filter(origin__profile__user=F("created_by"))
     assert own.count() == 150
     assert not Profile.objects.filter(accounts=None).exists()
-    # They cancel what their own accounts received.
+    # They cancel transfers that their own accounts received.
     cancelled = Transfer.objects.filter(cancelled=True)
     regretted = cancelled.filter(destination__profile__user=F("cancelled_by"))
     assert regretted.count() == cancelled.count()

@@ -1,4 +1,4 @@
-"""Django's ways around save() and delete(): routed through the ledger, or refused."""
+"""Django's ways around save() and delete() go through the ledger, or are refused."""
 
 import pytest
 from django.core.management import call_command
@@ -30,7 +30,7 @@ def test_create_moves_the_balances(alice, bob, transfer):
     assert Transfer.objects.get() == transfer
 
 
-def test_delete_moves_them_back_and_keeps_the_row(alice, bob, transfer):
+def test_delete_moves_the_balances_back_and_keeps_the_row(alice, bob, transfer):
     assert transfer.delete() == (0, {})
 
     assert (alice.balance, bob.balance) == (1_000_000, 0)
@@ -57,7 +57,7 @@ def test_delete_of_a_queryset_cancels_none_when_one_is_refused(alice, bob, trans
     assert refusal.value.index == 0
     assert (alice.balance, bob.balance) == (700_001, 299_999)
     assert not Transfer.objects.filter(cancelled=True).exists()
-    # Newest first it can: what comes earlier in the list funds what comes later.
+    # Newest first it can: the earlier cancellations fund the later ones.
     Transfer.objects.order_by("-id").delete()
     assert (alice.balance, bob.balance) == (1_000_000, 0)
     second.refresh_from_db()
@@ -102,11 +102,11 @@ def test_bulk_create_books_none_when_one_is_refused(alice, bob):
     assert Transfer.objects.count() == 0
 
 
-def test_what_was_not_booked_can_be_booked_later(alice, bob):
+def test_a_transfer_that_was_not_booked_can_be_booked_later(alice, bob):
     alice.open_account(0)
     first = Transfer(origin=alice.account, destination=bob.account, balance=600_000)
     second = Transfer(origin=alice.account, destination=bob.account, balance=600_000)
-    # What it says of itself is the ledger's to say.
+    # The ledger sets these fields, whatever the object holds.
     first.currency, first.cancelled = "EUR", True
 
     for work in (lambda: ledger.post([first, second]), lambda: fail_at_the_entries(first)):
@@ -134,7 +134,7 @@ def fail_at_the_entries(transfer):
 def test_an_object_is_booked_once(alice, bob):
     transfer = Transfer(origin=alice.account, destination=bob.account, balance=1)
 
-    with pytest.raises(ValueError, match="an object of its own"):
+    with pytest.raises(ValueError, match="a separate object"):
         ledger.post([transfer, transfer])
 
     assert (alice.balance, bob.balance, Transfer.objects.count()) == (1_000_000, 0, 0)
@@ -216,8 +216,8 @@ def test_bulk_create_of_accounts_checks_their_balances(db):
         lambda t: t.save_base(),
     ],
 )
-def test_other_ways_are_refused(alice, bob, transfer, change):
-    # Some of Django's ways open a transaction of their own, which a refusal spoils.
+def test_other_ways_to_write_are_refused(alice, bob, transfer, change):
+    # Some of Django's methods open their own transaction, which a refusal breaks.
     with pytest.raises(SideDoor) as refusal, atomic():
         change(transfer)
 
@@ -258,14 +258,14 @@ def test_save_of_an_untouched_transfer_changes_nothing(alice, bob, transfer):
     assert (alice.balance, bob.balance) == (700_000, 300_000)
 
 
-def test_what_is_not_in_the_database_cannot_be_cancelled(alice, bob, transfer):
+def test_a_transfer_that_is_not_in_the_database_cannot_be_cancelled(alice, bob, transfer):
     with pytest.raises(TransferMissing), atomic():
         Transfer(pk=transfer.pk + 1, origin=alice.account, destination=bob.account).delete()
 
     assert (alice.balance, bob.balance) == (700_000, 300_000)
 
 
-def test_a_remembered_transfer_is_read_again_before_it_is_cancelled(alice, bob, transfer):
+def test_a_stale_transfer_is_read_again_before_it_is_cancelled(alice, bob, transfer):
     remembered = Transfer.objects.get()
     remembered.balance = 900_000_000
     transfer.delete()

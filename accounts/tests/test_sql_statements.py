@@ -1,4 +1,4 @@
-"""How many SQL statements the ledger and its endpoints take."""
+"""The number of SQL statements of the ledger and its endpoints."""
 
 import pytest
 from django.db import connection
@@ -49,13 +49,13 @@ def test_the_statements_of_a_request(alice, bob):
 
     # SQLite has no clock of its own.
     time = [] if connection.vendor == "sqlite" else ["SELECT"]
-    # Who asks; whether the origin is theirs, lock the accounts, what time it is; the transfer, the
+    # Read the user; check the origin, lock the accounts, read the clock; write the transfer, the
     # balances, the entries.
     assert sent == [
         *["SELECT", "BEGIN", "SELECT", "SELECT", *time, "INSERT", "INSERT", "INSERT", "COMMIT"]
     ]
-    # Who asks, which accounts are theirs, the transfer, whether they received it; lock the
-    # transfer and the accounts, what time it is; mark it, the balances, the entries.
+    # Read the user, their accounts, the transfer, whether they received it; lock the transfer and
+    # the accounts, read the clock; write the transfer, the balances, the entries.
     assert cancelled == [
         *["SELECT", "BEGIN", *["SELECT"] * 5, *time, "UPDATE", "INSERT", "INSERT", "COMMIT"],
     ]

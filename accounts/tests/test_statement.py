@@ -134,7 +134,7 @@ def test_a_period_without_entries_has_balances(alice, history, query, balance):
     assert (statement["opening_balance"], statement["closing_balance"]) == (balance, balance)
 
 
-def test_the_pages_are_of_one_period(alice, bob, boss, history):
+def test_all_pages_cover_the_same_period(alice, bob, boss, history):
     boss.patch(f"/api/accounts/{bob.account.pk}/", {"balance": 100})
     seen, url, balances = [], path_of(history, limit="2"), set()
     while url:
@@ -146,7 +146,7 @@ def test_the_pages_are_of_one_period(alice, bob, boss, history):
             reversed(link.split("; ")) for link in response.get("Link", "").split(", ") if link
         )
         url = links.get('rel="next"', "").strip("<>").removeprefix("http://testserver")
-        # What happens between two pages belongs to a later statement.
+        # Entries booked between two pages belong to a later statement.
         assert bob.send(history, 1).status_code == 201
 
     assert seen == [1, 2, 3, 4, 5]
@@ -175,7 +175,7 @@ def test_a_statement_as_csv(alice, history, how):
 @pytest.mark.parametrize(
     "start", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t"]
 )
-def test_a_reference_is_no_formula(alice, bob, start):
+def test_a_reference_cannot_be_a_formula(alice, bob, start):
     Transfer.objects.create(
         origin=alice.account, destination=bob.account, balance=1, reference=f"{start}1+1"
     )
@@ -307,7 +307,7 @@ def test_dates_do_not_go_back_when_clocks_do(alice, bob, monkeypatch):
 
 @pytest.fixture
 def changed(boss):
-    """An account that held dollars, then yen, then dollars again, and when each began."""
+    """Return an account that held dollars, yen, and dollars again, and the moments of change."""
     account = Account.objects.create(currency="USD", balance=1_000_000)
     path = f"/api/accounts/{account.pk}/"
     boss.patch(path, {"currency": "JPY", "balance": 7})
@@ -321,15 +321,15 @@ def test_a_statement_is_in_the_currency_of_its_end(boss, changed):
 
     def statement(start, end):
         period = {"from": iso(start), "to": iso(end)}
-        told = boss.get(path_of(account, **period)).json()
+        body = boss.get(path_of(account, **period)).json()
         _, *rows, total = read_csv(boss.get(path_of(account, format="csv", **period)))
         assert [[int(row[0]), int(row[6])] for row in rows] == [
-            [entry["seq"], entry["amount"]] for entry in told["entries"]
+            [entry["seq"], entry["amount"]] for entry in body["entries"]
         ]
-        assert int(total[6]) == told["closing_balance"] - told["opening_balance"]
-        assert int(total[7]) == told["closing_balance"]
-        seqs = [entry["seq"] for entry in told["entries"]]
-        return told["currency"], told["opening_balance"], told["closing_balance"], seqs
+        assert int(total[6]) == body["closing_balance"] - body["opening_balance"]
+        assert int(total[7]) == body["closing_balance"]
+        seqs = [entry["seq"] for entry in body["entries"]]
+        return body["currency"], body["opening_balance"], body["closing_balance"], seqs
 
     later = dollars_again + timedelta(days=1)
     assert statement(dollars, yen) == ("USD", 0, 1_000_000, [1])
@@ -343,8 +343,8 @@ def test_a_balance_at_a_moment_is_in_the_currency_of_that_moment(boss, changed):
     account, dollars, yen, _ = changed
 
     for moment, currency, balance in (dollars, "USD", 1_000_000), (yen, "JPY", 7):
-        told = boss.get(f"/api/accounts/{account.pk}/?at={iso(moment)}").json()
-        assert (told["currency"], told["balance"]) == (currency, balance)
+        body = boss.get(f"/api/accounts/{account.pk}/?at={iso(moment)}").json()
+        assert (body["currency"], body["balance"]) == (currency, balance)
 
 
 def test_a_statement_until_now_has_every_entry(alice, bob, monkeypatch):
@@ -362,7 +362,7 @@ def test_a_statement_until_now_has_every_entry(alice, bob, monkeypatch):
 
 @pytest.fixture
 def closed(alice, bob, boss):
-    """The number of an account of alice that staff closed, and a moment when it was open."""
+    """Return the number of a closed account of alice, and a moment when it was open."""
     account = alice.open_account(9)
     alice.post(
         "/api/transfers/",
@@ -408,8 +408,8 @@ def test_only_staff_reads_only_the_history_of_a_closed_account(alice, boss, clos
     if id:
         refused += [boss.get(f"{path}?at=2999-01-01"), boss.get(f"{path}statement/")]
 
-    assert {answer.status_code for answer in refused} == {404}
-    assert {answer.json()["detail"] for answer in refused} == {
+    assert {response.status_code for response in refused} == {404}
+    assert {response.json()["detail"] for response in refused} == {
         "No Account matches the given query."
     }
 
@@ -440,11 +440,11 @@ def test_the_forms_of_a_moment_in_the_error_are_accepted(alice, moment):
     ],
 )
 def test_other_forms_of_a_moment_are_refused(alice, moment):
-    said = (
+    error = (
         "Datetime has wrong format. Use one of these formats instead: "
         "YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z], YYYY-MM-DD."
     )
 
     refused = alice.get(f"/api/accounts/{alice.account.pk}/?at={moment}")
-    assert (refused.status_code, refused.json()) == (400, {"at": [said]})
-    assert alice.get(f"/api/transfers/?date_to={moment}").json() == {"date_to": [said]}
+    assert (refused.status_code, refused.json()) == (400, {"at": [error]})
+    assert alice.get(f"/api/transfers/?date_to={moment}").json() == {"date_to": [error]}

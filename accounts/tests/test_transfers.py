@@ -1,4 +1,4 @@
-"""Sending money and giving it back, over HTTP."""
+"""Sending and cancelling transfers over HTTP."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_the_last_micro_unit_can_be_sent(alice, bob):
 
 
 @pytest.mark.parametrize("destination", ["another's", "in euros", "missing"])
-def test_what_one_could_not_pay_says_nothing_of_the_destination(alice, bob, destination):
+def test_an_overdraft_reveals_nothing_about_the_destination(alice, bob, destination):
     numbers = {
         "another's": bob.account.pk,
         "in euros": Account.objects.create(currency="EUR").pk,
@@ -77,7 +77,7 @@ def test_currencies_must_match(alice, boss):
     assert Transfer.objects.count() == 0
 
 
-def test_a_balance_cannot_outgrow_its_column(alice):
+def test_a_balance_cannot_exceed_the_column_maximum(alice):
     full = Account.objects.create(currency="USD", balance=MAX)
 
     response = alice.send(full, 1)
@@ -89,7 +89,7 @@ def test_a_balance_cannot_outgrow_its_column(alice):
     assert full.balance == MAX
 
 
-def test_a_balance_can_fill_its_column(alice):
+def test_a_balance_can_reach_the_column_maximum(alice):
     almost_full = Account.objects.create(currency="USD", balance=MAX - 1)
 
     assert alice.send(almost_full, 1).status_code == 201
@@ -130,26 +130,28 @@ def test_an_amount_may_be_written_in_other_exact_ways(alice, bob, amount):
     ("amount", "micro_units"),
     [(1.25, "1.25 is 1250000"), ("0.000001", "0.000001 is 1"), ("5.00", "5.00 is 5000000")],
 )
-def test_an_amount_in_units_is_told_in_micro_units(alice, bob, boss, amount, micro_units):
-    said = {"balance": [f"Whole micro units are required: {micro_units}."]}
+def test_the_error_for_an_amount_in_units_states_the_micro_units(
+    alice, bob, boss, amount, micro_units
+):
+    errors = {"balance": [f"Whole micro units are required: {micro_units}."]}
 
-    assert alice.send(bob.account, amount).json() == said
-    assert boss.post("/api/accounts/", {"currency": "USD", "balance": amount}).json() == said
+    assert alice.send(bob.account, amount).json() == errors
+    assert boss.post("/api/accounts/", {"currency": "USD", "balance": amount}).json() == errors
     assert (alice.balance, bob.balance) == (1_000_000, 0)
 
 
 @pytest.mark.parametrize("amount", ["abc", "1.2345678", "1.", ".5", "-1.5", "1e3", 1e-7, 1e300])
-def test_what_is_no_amount_in_units_is_not_converted(alice, bob, amount):
-    said = {"balance": ["A valid integer is required."]}
+def test_other_invalid_amounts_are_not_converted(alice, bob, amount):
+    errors = {"balance": ["A valid integer is required."]}
 
-    assert alice.send(bob.account, amount).json() == said
+    assert alice.send(bob.account, amount).json() == errors
 
 
-def test_an_id_is_no_amount(alice, bob):
+def test_an_id_is_not_converted_like_an_amount(alice, bob):
     body = {"origin": 1.5, "destination": bob.account.pk, "balance": 1}
 
-    said = {"origin": ["A valid integer is required."]}
-    assert alice.post("/api/transfers/", body).json() == said
+    errors = {"origin": ["A valid integer is required."]}
+    assert alice.post("/api/transfers/", body).json() == errors
 
 
 def test_a_new_transfer_has_an_address(alice, bob):
@@ -183,7 +185,7 @@ def test_an_unknown_destination_is_refused(alice, account):
     assert Transfer.objects.count() == 0
 
 
-def test_staff_is_told_of_an_unknown_origin(boss, bob):
+def test_staff_gets_an_error_for_an_unknown_origin(boss, bob):
     body = {"origin": 10**9, "destination": bob.account.pk, "balance": 1}
 
     response = boss.post("/api/transfers/", body)
@@ -216,7 +218,7 @@ def test_read_only_fields_are_ignored(alice, bob):
     assert (transfer.currency, transfer.cancelled) == ("USD", False)
 
 
-def test_a_user_sends_from_own_accounts_only(alice, bob):
+def test_a_user_sends_only_from_their_own_accounts(alice, bob):
     body = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 1}
 
     response = bob.post("/api/transfers/", body)
@@ -235,7 +237,7 @@ def test_staff_sends_from_any_account(alice, bob, boss):
     assert (alice.balance, bob.balance) == (999_999, 1)
 
 
-def test_the_receiver_gives_a_transfer_back(alice, bob):
+def test_the_receiver_cancels_a_transfer(alice, bob):
     transfer = alice.send(bob.account, 300_000).json()["id"]
 
     response = bob.cancel(transfer)
@@ -245,7 +247,7 @@ def test_the_receiver_gives_a_transfer_back(alice, bob):
     assert Transfer.objects.get().cancelled is True
 
 
-def test_a_transfer_is_given_back_once(alice, bob):
+def test_a_transfer_is_cancelled_once(alice, bob):
     transfer = alice.send(bob.account, 300_000).json()["id"]
     bob.cancel(transfer)
     alice.send(bob.account, 500_000)
@@ -257,7 +259,7 @@ def test_a_transfer_is_given_back_once(alice, bob):
     assert (alice.balance, bob.balance) == (500_000, 500_000)
 
 
-def test_money_that_was_spent_cannot_be_given_back(alice, bob):
+def test_a_transfer_whose_money_was_spent_cannot_be_cancelled(alice, bob):
     transfer = alice.send(bob.account, 300_000).json()["id"]
     bob.send(alice.account, 1)
 
@@ -272,7 +274,7 @@ def test_money_that_was_spent_cannot_be_given_back(alice, bob):
     assert Transfer.objects.get(pk=transfer).cancelled is False
 
 
-def test_the_sender_cannot_take_a_transfer_back(alice, bob):
+def test_the_sender_cannot_cancel_a_transfer(alice, bob):
     transfer = alice.send(bob.account, 300_000).json()["id"]
 
     response = alice.cancel(transfer)
@@ -282,7 +284,7 @@ def test_the_sender_cannot_take_a_transfer_back(alice, bob):
     assert Transfer.objects.get().cancelled is False
 
 
-def test_a_strangers_transfer_looks_like_none(alice, bob, boss):
+def test_an_invisible_transfer_looks_like_a_missing_one(alice, bob, boss):
     boss.account = Account.objects.create(currency="USD", balance=5)
     transfer = boss.send(alice.account, 5).json()["id"]
 
@@ -347,7 +349,7 @@ def test_a_user_sees_transfers_sent_and_received(alice, bob, boss):
     assert bob.get(f"/api/transfers/{sent['id']}/").json() == sent
 
 
-def test_a_transfer_between_own_accounts_is_listed_once_and_given_back(alice):
+def test_a_transfer_between_own_accounts_is_listed_once_and_can_be_cancelled(alice):
     savings = alice.open_account(0)
     transfer = alice.send(savings, 10).json()
 

@@ -1,4 +1,4 @@
-"""Verification finds whatever was changed behind the server's back, and nothing else."""
+"""Verification finds every change that bypassed the server, and nothing else."""
 
 import errno
 import io
@@ -36,7 +36,7 @@ from accounts.models import Account, Entry, Register, Transfer
 from accounts.rules import InsufficientFunds
 from accounts.tests import tampering
 from accounts.tests.commands import verify
-from accounts.tests.tampering import behind_the_back
+from accounts.tests.tampering import unguarded_cursor
 from accounts.verification import Verification, reading
 from accounts.verification.heads import Head, read_heads
 from accounts.verification.reading import side_by_side, snapshot
@@ -50,7 +50,7 @@ LEDGER: list[type[Model]] = [Account, Transfer, Entry, Register]
 
 @pytest.fixture
 def history(alice, bob, boss) -> Iterator[SimpleNamespace]:
-    """Every kind of operation. The entries by account, each by its seq:
+    """Run every kind of operation. The entries of each account, ordered by seq:
 
     alice  opening 1_000_000, first -300_000, second -100 and back, adjustment 5, fifth -7
     bob    opening 0, first 300_000, second 100 and back, third -50, fifth 7
@@ -106,14 +106,14 @@ def history(alice, bob, boss) -> Iterator[SimpleNamespace]:
         "fifth": fifth.pk,
     }
     yield SimpleNamespace(**ids, **transfers, boss=boss.user.pk, accounts=ids, people=(alice, bob))
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         # Foreign keys would keep the tables from being emptied.
         cursor.execute("DELETE FROM accounts_entry")
 
 
 def tamper(history: SimpleNamespace, sql: str) -> None:
     """Run SQL in which {alice} is a number and %s is 32 zero bytes."""
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         cursor.execute(sql.format(**vars(history)), [bytes(32)] * sql.count("%s") or None)
 
 
@@ -250,14 +250,14 @@ def test_an_empty_ledger_verifies(db):
         ("DELETE FROM accounts_transfer WHERE id = {first}", "transfer alice 2"),
     ],
 )
-def test_what_was_changed_is_named(history, sql, complaint):
-    """Each case gives the complaint that a reader expects first; there may be others."""
+def test_each_change_is_named(history, sql, complaint):
+    """Each case names the discrepancy that a reader expects first; there may be others."""
     tamper(history, sql)
 
     assert complaint in named(history)
 
 
-# The columns that the verification does not vouch for, and why.
+# The columns that the verification does not cover, with the reason.
 UNVERIFIED = {
     (Entry, "id"): "Nothing refers to it: the place of an entry in its chain is its seq.",
 }
@@ -269,7 +269,7 @@ def other_values(row: Model, field: "Field[Any, Any]", accounts: list[int]) -> s
     own = getattr(row, field.attname)
     values: st.SearchStrategy[Any]
     if field.related_model is Account:
-        # Accounts that are there: a foreign key keeps a transfer from naming another one.
+        # Existing accounts: a foreign key keeps a transfer from naming any other number.
         values = st.sampled_from(accounts)
     elif isinstance(field, BooleanField):
         values = st.booleans()
@@ -278,7 +278,7 @@ def other_values(row: Model, field: "Field[Any, Any]", accounts: list[int]) -> s
     elif isinstance(field, BinaryField):
         values = st.binary(min_size=32, max_size=32)
     elif isinstance(field, CharField):
-        # PostgreSQL cuts spaces off that are too many, and then nothing has changed.
+        # PostgreSQL cuts surplus spaces off, so that nothing would have changed.
         padded = f"{own} "[: field.max_length]
         variants = [own.upper(), own.lower(), own[:-1], padded]
         values = st.text(TEXTS, max_size=field.max_length) | st.sampled_from(variants)
@@ -321,16 +321,16 @@ def test_any_change_of_any_column_is_found(history):
         finally:
             tampering.update(cursor, changed, field, getattr(row, field.attname))
 
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         change()
     assert len(refused) < 50
     assert list(Verification().run()) == []
 
 
-def test_any_row_that_was_deleted_is_found(history):
+def test_any_deleted_row_is_found(history):
     rows = [row for model in LEDGER for row in model._base_manager.order_by("pk")]
 
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         for row in rows:
             tampering.delete(cursor, row)
             assert list(Verification().run()), row
@@ -338,8 +338,8 @@ def test_any_row_that_was_deleted_is_found(history):
     assert list(Verification().run()) == []
 
 
-def test_any_row_that_was_copied_is_found(history):
-    with behind_the_back() as cursor:
+def test_any_copied_row_is_found(history):
+    with unguarded_cursor() as cursor:
         for model in Account, Transfer, Entry:
             for row in model._base_manager.order_by("pk"):
                 # At the end of the chain, because two entries cannot have one number.
@@ -362,8 +362,8 @@ def test_an_entry_may_be_dated_later_to_keep_the_order(history, monkeypatch):
     assert list(Verification().run()) == []
 
 
-def test_a_date_that_was_taken_far_back_is_named(history):
-    """Of a batch: the entry before each of these has the same date, and so might explain it."""
+def test_a_date_that_was_moved_far_back_is_named(history):
+    """In a batch the entry before each of these has the same date, and so might explain it."""
     ends = {"origin_id": history.alice, "destination_id": history.bob, "balance": 1}
     _, history.last = [
         t.pk for t in ledger.post([Transfer(**ends, reference="1"), Transfer(**ends)])
@@ -374,7 +374,7 @@ def test_a_date_that_was_taken_far_back_is_named(history):
 
 
 def test_the_values_are_printed(history):
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         cursor.execute(
             entry("alice", 2, "amount = 7, digest = %s").format(alice=history.alice), [b"\xab" * 32]
         )
@@ -413,7 +413,7 @@ def test_a_negative_balance_is_named(history):
         "mysql": ("SET check_constraint_checks = 0", "SET check_constraint_checks = 1"),
         "sqlite": ("PRAGMA ignore_check_constraints = 1", "PRAGMA ignore_check_constraints = 0"),
     }[connection.vendor]
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         cursor.execute(off)
         cursor.execute(entry("dan", 2, "amount = -25, balance_after = -5").format(dan=history.dan))
         cursor.execute(on)
@@ -426,7 +426,7 @@ def test_a_negative_balance_is_named(history):
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 4, 7])
-def test_pages_change_nothing(history, monkeypatch, page):
+def test_the_page_size_changes_nothing(history, monkeypatch, page):
     tamper(history, entry("bob", 3, "amount = amount + 1"))
     tamper(history, entry("erin", 1, "reason = 'none'"))
     tamper(history, "UPDATE accounts_transfer SET created_by_id = NULL")
@@ -503,7 +503,7 @@ def beside(tmp_path):
         connections["default"] = own
 
 
-def test_what_happens_meanwhile_is_not_reported(history, beside, monkeypatch):
+def test_concurrent_changes_are_not_reported(history, beside, monkeypatch):
     alice, bob = history.people
     monkeypatch.setattr(reading, "PAGE", 2)
     before = Entry.objects.count()
@@ -527,7 +527,7 @@ def test_what_happens_meanwhile_is_not_reported(history, beside, monkeypatch):
 
     assert (run.entries, run.transfers) == (before, 5)
     assert len(pages) > 5
-    # Not blocked, either: it is there.
+    # The work was not blocked, either: its rows exist.
     after = Verification()
     assert list(after.run()) == []
     assert (after.entries, after.transfers) == (before + 6, 6)
@@ -558,7 +558,7 @@ def test_a_snapshot_is_a_transaction_of_its_own(db):
         pass
 
 
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="a read transaction may go on to write")
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="On SQLite a read transaction may write")
 def test_a_snapshot_cannot_write(alice):
     with pytest.raises(DatabaseError), snapshot(), connection.cursor() as cursor:
         cursor.execute("UPDATE accounts_account SET balance = 7")
@@ -642,7 +642,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_shows_how_far_it_is(history, monkeypatch):
+def test_a_terminal_shows_the_progress(history, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
 
@@ -677,7 +677,7 @@ def test_heads_are_recorded(history, heads):
     assert list(heads.parent.glob("heads*")) == [heads]
 
 
-def test_heads_move_on_with_the_entries(history, heads, capsys):
+def test_heads_advance_with_the_entries(history, heads, capsys):
     old = heads.read_text()
     Transfer.objects.create(origin_id=history.alice, destination_id=history.franc, balance=7)
     Account.objects.get(pk=history.bob).delete()
@@ -691,10 +691,10 @@ def test_heads_move_on_with_the_entries(history, heads, capsys):
 
 
 def rewrite(account: int, secret: str) -> None:
-    """Make the chain and the row of an account follow from its entries, whatever they are."""
+    """Recompute the chain and the row of an account from its entries, with any key."""
     key = chains.Key(secret)
     seal = chains.GENESIS
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         for row in Entry.objects.of(account):
             digest = key.link(seal, row.content())
             seal = key.seal(digest)
@@ -706,7 +706,7 @@ def rewrite(account: int, secret: str) -> None:
         )
 
 
-def test_a_chain_that_was_written_anew_without_the_key_is_found(history):
+def test_a_chain_rewritten_without_the_key_is_found(history):
     """An opening is raised, with everything that follows from it except the signatures."""
     lone = Account.objects.create(currency="USD", balance=5)
     history.lone = history.accounts["lone"] = lone.pk
@@ -717,9 +717,7 @@ def test_a_chain_that_was_written_anew_without_the_key_is_found(history):
     assert named(history) == ["digest lone 1", "seal lone"]
 
 
-def test_a_chain_that_was_written_anew_with_the_key_is_found_by_its_head(
-    history, heads, capsys, settings
-):
+def test_a_chain_rewritten_with_the_key_is_found_by_its_head(history, heads, capsys, settings):
     recorded = heads.read_text()
     tamper(history, entry("alice", 5, "reason = 'Zinsen'"))
     rewrite(history.alice, settings.LEDGER_KEY)
@@ -737,13 +735,13 @@ def test_a_chain_that_was_written_anew_with_the_key_is_found_by_its_head(
 
 @pytest.fixture
 def undone(history, heads):
-    """The latest transfer is taken off the ends of both chains, and nothing else is changed."""
+    """Remove the latest transfer from the ends of both chains, and change nothing else."""
     transfer = Transfer.objects.create(
         origin_id=history.alice, destination_id=history.bob, balance=7
     )
     pair = [history.alice, history.bob]
     call_command("verify_ledger", "--heads", str(heads), stdout=io.StringIO())
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         cursor.execute("DELETE FROM accounts_entry WHERE transfer_id = %s", [transfer.pk])
         cursor.execute("DELETE FROM accounts_transfer WHERE id = %s", [transfer.pk])
         for account in pair:
@@ -757,16 +755,14 @@ def undone(history, heads):
     return pair
 
 
-def test_a_tail_that_was_cut_off_is_found_by_the_seal(undone, history):
+def test_a_truncated_chain_is_found_by_the_seal(undone, history):
     assert named(history) == ["seal alice", "seal bob"]
 
 
-def test_a_tail_that_was_cut_off_with_an_old_seal_is_found_by_its_head(
-    undone, heads, capsys, settings
-):
+def test_a_chain_truncated_with_an_old_seal_is_found_by_its_head(undone, heads, capsys, settings):
     recorded = heads.read_text()
     for account in undone:
-        # As a copy of the database from before the transfer has it.
+        # The seal of a backup from before the transfer.
         rewrite(account, settings.LEDGER_KEY)
     assert verify(capsys)[0] == 0
 
@@ -784,7 +780,7 @@ def test_a_tail_that_was_cut_off_with_an_old_seal_is_found_by_its_head(
 
 
 def test_an_account_that_vanished_is_found_by_the_register(history, heads, capsys):
-    """Opened after the heads were recorded, and gone with its only entry before the next time."""
+    """An account opened after the heads were recorded is deleted with its only entry."""
     history.gone = Account.objects.create(currency="USD", balance=5).pk
     tamper(history, "DELETE FROM accounts_entry WHERE account_id = {gone}")
     tamper(history, "DELETE FROM accounts_account WHERE id = {gone}")
@@ -795,16 +791,16 @@ def test_an_account_that_vanished_is_found_by_the_register(history, heads, capsy
     assert out.splitlines()[:-1] == [": opened expected 7, found 6"]
 
 
-def test_a_register_without_the_key_is_found(history, settings):
+def test_a_register_changed_without_the_key_is_found(history, settings):
     tamper(history, "UPDATE accounts_register SET opened = opened - 1")
     forged = chains.Key("a guess").count("accounts", 5)
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         cursor.execute("UPDATE accounts_register SET seal = %s", [forged])
 
     assert named(history) == ["opened", "register"]
 
 
-def test_the_register_is_not_signed_after_somebody_else_has_written_it(history):
+def test_the_register_is_not_signed_after_a_foreign_change(history):
     history.gone = Account.objects.create(currency="USD", balance=5).pk
     tamper(history, "DELETE FROM accounts_entry WHERE account_id = {gone}")
     tamper(history, "DELETE FROM accounts_account WHERE id = {gone}")
@@ -819,7 +815,7 @@ def test_the_register_is_not_signed_after_somebody_else_has_written_it(history):
     "change",
     ["DELETE FROM accounts_register", "UPDATE accounts_register SET opened = 0, seal = %s"],
 )
-def test_a_register_that_was_begun_anew_is_found(history, change):
+def test_a_reset_register_is_found(history, change):
     for table in "login_profile_accounts", "accounts_entry", "accounts_transfer":
         tamper(history, f"DELETE FROM {table}")
     tamper(history, "DELETE FROM accounts_account")
@@ -838,7 +834,7 @@ def test_entries_cut_off_after_the_closing_of_a_currency_are_found(history):
     assert named(history) == ["closing franc 2"]
 
 
-def test_entries_of_an_earlier_key_verify_and_go_on(history, settings):
+def test_entries_signed_with_an_earlier_key_verify_and_can_be_continued(history, settings):
     settings.LEDGER_KEY_FALLBACKS = [settings.LEDGER_KEY]
     settings.LEDGER_KEY = "b" * 50
     assert list(Verification().run()) == []
@@ -850,7 +846,7 @@ def test_entries_of_an_earlier_key_verify_and_go_on(history, settings):
     [earlier] = settings.LEDGER_KEY_FALLBACKS
     settings.LEDGER_KEY_FALLBACKS = []
     assert {"digest alice 1", "digest bob 1"} <= set(named(history))
-    # An earlier key that somebody has found out signs nothing after a later one.
+    # A leaked earlier key signs nothing after a later one.
     settings.LEDGER_KEY_FALLBACKS = [earlier]
     last = Entry.objects.of(history.alice).latest("seq")
     key = chains.Key(settings.LEDGER_KEY)
@@ -858,7 +854,7 @@ def test_entries_of_an_earlier_key_verify_and_go_on(history, settings):
     after = Entry.objects.get(account=history.alice, seq=last.seq + 1)
     old = chains.Key(earlier)
     digest = old.link(key.seal(bytes(last.digest)), after.content())
-    with behind_the_back() as cursor:
+    with unguarded_cursor() as cursor:
         cursor.execute("UPDATE accounts_entry SET digest = %s WHERE id = %s", [digest, after.pk])
         cursor.execute(
             "UPDATE accounts_account SET seal = %s WHERE id = %s",
@@ -867,7 +863,7 @@ def test_entries_of_an_earlier_key_verify_and_go_on(history, settings):
     assert named(history) == [f"digest alice {after.seq}", "seal alice"]
 
 
-def test_entries_of_the_future_are_named(history, monkeypatch):
+def test_entries_dated_in_the_future_are_named(history, monkeypatch):
     with monkeypatch.context() as wrong:
         ahead = timezone.now() + timedelta(days=3650)
         wrong.setattr("almaFintech.db.clock.now", lambda: ahead)
@@ -876,7 +872,7 @@ def test_entries_of_the_future_are_named(history, monkeypatch):
     assert named(history) == ["future alice 7", "future bob 7"]
 
 
-def test_an_account_whose_last_entry_is_of_the_future_books_nothing(
+def test_an_account_whose_last_entry_is_in_the_future_books_nothing(
     alice, bob, monkeypatch, settings
 ):
     with monkeypatch.context() as wrong:
@@ -890,7 +886,7 @@ def test_an_account_whose_last_entry_is_of_the_future_books_nothing(
     assert response.json()["code"] == "account_ahead"
     assert response["Retry-After"] == "5"
     assert (alice.balance, Transfer.objects.count()) == (1_000_000, 0)
-    # An operator who has to go on can say so.
+    # An operator can raise the tolerance.
     settings.CLOCK_TOLERANCE_SECONDS = 3651 * 86_400
     assert alice.send(ahead, 1).status_code == 201
 
@@ -935,7 +931,7 @@ def test_half_a_cancellation_is_named(history, change):
         execute(CHECKED_RULES)
 
 
-def test_heads_are_not_recorded_from_what_does_not_verify(history, tmp_path, capsys):
+def test_heads_are_not_recorded_when_the_verification_fails(history, tmp_path, capsys):
     tamper(history, "UPDATE accounts_account SET last_seq = 7 WHERE id = {alice}")
 
     assert verify(capsys, "--heads", tmp_path / "heads")[0] == 1
@@ -988,13 +984,13 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, monkeypatch, capsys, pa
 
 
 def test_only_a_regular_file_is_replaced(history, tmp_path, capsys):
-    # As /dev/null is, or the end of a pipe.
+    # Other files, such as /dev/null or a pipe, are refused.
     pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
     link.symlink_to(pipe)
 
     for path in pipe, link:
-        with pytest.raises(CommandError, match=f"^{pipe}: this is not a regular file$") as refusal:
+        with pytest.raises(CommandError, match=f"^{pipe}: not a regular file$") as refusal:
             call_command("verify_ledger", "--heads", str(path))
         assert refusal.value.returncode == 2
 
@@ -1004,7 +1000,7 @@ def test_only_a_regular_file_is_replaced(history, tmp_path, capsys):
     assert set(tmp_path.iterdir()) == {pipe, link}
 
 
-def test_a_full_disk_is_no_discrepancy(history, heads, monkeypatch):
+def test_a_full_disk_is_not_a_discrepancy(history, heads, monkeypatch):
     recorded = heads.read_text()
 
     def full(file):
@@ -1020,7 +1016,7 @@ def test_a_full_disk_is_no_discrepancy(history, heads, monkeypatch):
 
 
 @pytest.mark.parametrize("option", ["--no-color", "--json"])
-def test_a_database_failure_is_no_discrepancy(db, capsys, option):
+def test_a_database_failure_is_not_a_discrepancy(db, capsys, option):
     def fail(*args: object) -> None:
         raise OperationalError("server closed the connection\nLINE 1: SELECT")
 

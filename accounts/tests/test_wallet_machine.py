@@ -23,7 +23,7 @@ from accounts.verification import Verification
 from conftest import Person
 
 MAX = 2**63 - 1
-# Proving the ledger costs as much as several steps, so it is done now and then and at the end.
+# A verification costs as much as several steps, so it runs now and then and at the end.
 STEPS_PER_PROOF = 10
 AMOUNTS = st.integers(0, 12) | st.sampled_from([MAX, MAX - 5, 2**62])
 CURRENCIES = st.sampled_from(["USD", "EUR"])
@@ -41,7 +41,7 @@ class Wallet:
         self.adjustments: list[tuple[int, int, int | None, str]] = []
 
     def move(self, origin, destination, amount):
-        """Move if that is allowed, and say whether it was."""
+        """Move the amount if that is allowed; return whether it was."""
         paying, receiving = self.money.get(origin), self.money.get(destination)
         if amount < 1 or origin == destination or paying is None or receiving is None:
             return False
@@ -72,19 +72,19 @@ class WalletMachine(RuleBasedStateMachine):
         self.database = transaction.atomic()
         self.database.__enter__()
         self.boss = User.objects.create(username="boss", is_staff=True)
-        # What was sent with each key, and the answer.
-        self.answered = {}
+        # The transfers sent with each key, and the response.
+        self.replayed = {}
 
     def teardown(self):
         try:
-            # After a step that failed, the transaction may not be fit for anything.
+            # After a failed step, the transaction may be unusable.
             if not connection.needs_rollback:
-                self.prove()
+                self.verify()
         finally:
             transaction.set_rollback(True)
             self.database.__exit__(None, None, None)
 
-    def prove(self):
+    def verify(self):
         assert list(Verification().run()) == []
         self.adjustments_agree()
 
@@ -94,7 +94,7 @@ class WalletMachine(RuleBasedStateMachine):
         assert list(rows.values_list("account", "amount", "by", "reason")) == model
 
     def attempt(self, work, *args):
-        """Run `work`; say whether the ledger let it."""
+        """Run `work`; return whether the ledger allowed it."""
         try:
             with transaction.atomic():
                 work(*args)
@@ -138,8 +138,8 @@ class WalletMachine(RuleBasedStateMachine):
         items=st.lists(st.tuples(accounts, accounts, AMOUNTS), min_size=1, max_size=3),
     )
     def send_with_a_key(self, key, items):
-        """Over HTTP, alone or as a batch: once for each key, and any other request is refused."""
-        sent, answer = self.answered.get(key, (None, None))
+        """Send over HTTP, alone or as a batch; a used key only repeats its own request."""
+        sent, first = self.replayed.get(key, (None, None))
         known = ("origin", "destination", "balance")
         bodies = [dict(zip(known, item, strict=True)) for item in items]
         path, body = "/api/transfers/batch/", {"transfers": bodies}
@@ -148,24 +148,24 @@ class WalletMachine(RuleBasedStateMachine):
 
         response = Person(self.boss).post(path, body, idempotency_key=key)
 
-        if answer is not None:
-            replayed = (201, answer.content) if items == sent else (422, response.content)
+        if first is not None:
+            replayed = (201, first.content) if items == sent else (422, response.content)
             assert (response.status_code, response.content) == replayed
             return multiple()
         if self.wallet.move_all(items) is not None:
             assert response.status_code == 400
             return multiple()
         assert response.status_code == 201
-        self.answered[key] = items, response
-        answered = response.json()
-        rows = answered if len(items) > 1 else [answered]
+        self.replayed[key] = items, response
+        booked = response.json()
+        rows = booked if len(items) > 1 else [booked]
         return multiple(*self.book([Transfer(pk=row["id"]) for row in rows], items))
 
     @rule(target=transfers, key=st.sampled_from("abc"))
     def send_again(self, key):
-        """What was sent with a key, sent once more, is answered as it was and moves nothing."""
-        if key in self.answered:
-            self.send_with_a_key(key, self.answered[key][0])
+        """Send a request again with its key: the response is the same, and nothing moves."""
+        if key in self.replayed:
+            self.send_with_a_key(key, self.replayed[key][0])
         return multiple()
 
     def unsaved(self, items):
@@ -175,7 +175,7 @@ class WalletMachine(RuleBasedStateMachine):
         ]
 
     def book(self, transfers, items):
-        """Tell the model of booked transfers; return their ids."""
+        """Add booked transfers to the model; return their ids."""
         for transfer, item in zip(transfers, items, strict=True):
             self.wallet.transfers[transfer.pk] = [*item, True]
         return [transfer.pk for transfer in transfers]
@@ -190,7 +190,7 @@ class WalletMachine(RuleBasedStateMachine):
 
     @rule(chosen=st.lists(transfers, unique=True, max_size=4))
     def cancel_many(self, chosen):
-        """By a queryset, newest first: all or none."""
+        """Cancel by a queryset, newest first: all or none."""
         newest_first = sorted(chosen, reverse=True)
         rows = [self.wallet.transfers[transfer] for transfer in newest_first]
         returns = [(destination, origin, amount) for origin, destination, amount, _ in rows]
@@ -248,7 +248,7 @@ class WalletMachine(RuleBasedStateMachine):
     def the_ledger_verifies(self):
         self.steps += 1
         if self.steps % STEPS_PER_PROOF == 0:
-            self.prove()
+            self.verify()
 
 
 @pytest.mark.server

@@ -1,4 +1,4 @@
-"""A client that reads the transfers by date misses none, whenever they are committed."""
+"""A client that reads the transfers by date misses none, even if some are committed late."""
 
 import re
 import threading
@@ -17,7 +17,7 @@ PATH = "/api/transfers/?ordering=date&limit=2"
 
 
 class Follower:
-    """A client that keeps what it has read, and the address of the page that it read last."""
+    """A client that keeps all rows it has read, and the address of the last page it read."""
 
     def __init__(self, person, path: str = PATH) -> None:
         self.person = person
@@ -39,7 +39,7 @@ class Follower:
 
 @contextmanager
 def booked_and_held(origin: Account, destination: Account):
-    """A transfer in a transaction that is committed at the end of the block."""
+    """Book a transfer in a transaction that is committed at the end of the block."""
     booked, commit, ids = threading.Event(), threading.Event(), []
 
     def book() -> None:
@@ -65,7 +65,7 @@ def booked_and_held(origin: Account, destination: Account):
 
 @pytest.fixture
 def lists(boss, alice, bob, monkeypatch):
-    """Followers of both lists, as staff and as a user."""
+    """Return followers of both lists, as staff and as a user."""
     monkeypatch.setattr(watermark, "MARIADB_LAG", timedelta(0))
     of_account = f"/api/accounts/{alice.account.pk}/transfers/?ordering=date&limit=2"
     return [Follower(boss), Follower(alice), Follower(boss, of_account)]
@@ -73,7 +73,7 @@ def lists(boss, alice, bob, monkeypatch):
 
 @needs_row_locks
 @pytest.mark.usefixtures("verified")
-def test_a_late_commit_is_met_by_who_goes_on_from_the_last_page(alice, bob, lists):
+def test_a_late_commit_is_read_from_the_last_page_on(alice, bob, lists):
     carol = Account.objects.create(currency="USD", balance=100)
     early = [alice.send(bob.account, 1).json()["id"] for _ in range(3)]
     settle()
@@ -93,7 +93,7 @@ def test_a_late_commit_is_met_by_who_goes_on_from_the_last_page(alice, bob, list
 
 
 def settle() -> None:
-    """Let MariaDB look through its transactions again, whose starts it has in whole seconds."""
+    """Wait until MariaDB has refreshed its transactions, whose starts are in whole seconds."""
     if connection.vendor == "mysql":
         threading.Event().wait(1.2)
 
@@ -110,7 +110,7 @@ def test_newest_first_shows_what_is_committed(alice, bob, boss):
 
 @needs_row_locks
 @pytest.mark.usefixtures("verified")
-def test_a_first_page_without_rows_leads_on(alice, bob, lists):
+def test_a_client_reads_on_from_an_empty_first_page(alice, bob, lists):
     with booked_and_held(alice.account, bob.account) as held:
         settle()
         assert [each.read_on() for each in lists] == [[]] * 3
@@ -119,7 +119,7 @@ def test_a_first_page_without_rows_leads_on(alice, bob, lists):
     assert [each.read_on() for each in lists] == [[held]] * 3
 
 
-def test_a_full_last_page_leads_on(alice, bob, lists):
+def test_a_client_reads_on_from_a_full_last_page(alice, bob, lists):
     settled = [alice.send(bob.account, 1).json()["id"] for _ in range(4)]
     settle()
     assert [each.read_on() for each in lists] == [settled] * 3
@@ -132,7 +132,7 @@ def test_a_full_last_page_leads_on(alice, bob, lists):
 
 @needs_row_locks
 @pytest.mark.usefixtures("verified")
-def test_who_only_reads_holds_nobody_up(alice, bob, boss):
+def test_a_transaction_that_only_reads_delays_no_list(alice, bob, boss):
     reading, leave = threading.Event(), threading.Event()
 
     def read() -> None:

@@ -1,4 +1,4 @@
-"""The triggers that keep the entries as they were written, from their migration."""
+"""Triggers that forbid changes of ledger entries, imported from their migration."""
 
 from importlib import import_module
 

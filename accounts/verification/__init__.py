@@ -1,7 +1,7 @@
 """Verification that the entries explain every balance and every transfer.
 
-What the ledger writes holds by construction; what is checked here is that it still does, whatever
-has reached the database since. Nothing is repaired. Every difference is a `Discrepancy`, whose
+The ledger writes consistent rows; this package checks that they still are, whatever else has
+written to the database since. Nothing is repaired. Every difference is a `Discrepancy`, whose
 `check` is one of
 
     seq           the entries of an account count 1, 2, 3 ... without a gap
@@ -10,23 +10,23 @@ has reached the database since. Nothing is repaired. Every difference is a `Disc
     closing       that closing is signed as the account's last entry
     currency      from an opening to its closing the currency stays, and is the row's
     transfer      entries of transfers and cancellations name their transfer, others none
-    counterparty  and so they name the other account
+    counterparty  the same entries name the other account
     balance_after each running balance is the one before plus the amount, and never negative;
                   after a closing it is 0
     date          the dates of an account never go back
     future        no entry is dated later than now
     digest        each digest follows from the one before, by the key of the ledger
-    balance       an account holds what its last entry says
-    sum           an account holds the sum of its entries
+    balance       an account's balance is that of its last entry
+    sum           an account's balance is the sum of its entries
     last_seq, last_date, seal
-                  an account knows its last entry, and holds its seal
-    opened        there are as many accounts, those closed since included, as were ever opened
+                  an account's row has the number, date and seal of its last entry
+    opened        the register counts all accounts, including those closed since
     register      and that number is signed
     head          an entry whose digest was recorded elsewhere is still there
-    entry         a transfer has one entry of each side, a cancelled one two, and no others
+    entry         a transfer has one entry for each side, a cancelled one two, and no others
     entries       (of a transfer, where they are too many to name each)
     account, amount, by, reason, and again counterparty and currency
-                  an entry says what its transfer says
+                  an entry agrees with its transfer
     booked, cancelled
                   its date, too, is that of its transfer: later only where an earlier entry of the
                   account was dated later, and by no more than clocks may differ; a transfer says
@@ -35,10 +35,10 @@ has reached the database since. Nothing is repaired. Every difference is a `Disc
                   a transfer forgets no account that is still there, and its entries agree on those
                   that it has forgotten
     total, total_transfer, total_cancellation
-                  of each currency there is what openings and adjustments have brought and
-                  closings have taken, and transfers and cancellations sum to zero
+                  the balances of each currency are the sum of its openings, adjustments and
+                  closings; its transfers and cancellations sum to zero
     record, record_seq, trail, record_head
-                  the records of what staff did are a chain of the same kind, see
+                  the records of staff are a chain of the same kind, see
                   `audit.verification`
 
 Memory is bounded: entries, accounts and recorded heads are read side by side in the order of the

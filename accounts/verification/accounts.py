@@ -44,7 +44,7 @@ class ChainEnd:
     """The end of an account's chain: its last entry, and the sum of all amounts.
 
     Attributes:
-        for_good: whether the last entry is the closing with which the account goes away.
+        for_good: whether the last entry closed the account for good.
         chain: the signatures, read to the end.
         recorded_digest: the digest of the entry whose head was recorded, if it is still there.
     """
@@ -66,7 +66,7 @@ class AccountCheck:
 
     Attributes, complete once `run` is exhausted:
         accounts, entries: how many there are.
-        opened: how many accounts there ever were, by their entries.
+        opened: how many accounts were ever opened, according to the entries.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class AccountCheck:
     ) -> Generator[Discrepancy, None, ChainEnd]:
         """Check each entry of an account against the one before it, and return where they end."""
         seq = balance = total = 0
-        # An account begins like one that was closed.
+        # A new account starts in the same state as a closed one.
         kind, currency, date, digest, for_good = CLOSING, None, None, b"", False
         chain = chains.Follower()
         recorded_digest = None
@@ -167,7 +167,7 @@ class AccountCheck:
             if for_good:
                 content += FOR_GOOD
             if not chain.accepts(content, digest):
-                # The right digest stays secret: with it, whoever changed the entry could finish.
+                # The right digest stays secret: with it, a forger could complete the change.
                 yield differs("digest", "one that the key gives", digest)
                 for_good = kind == CLOSING
             if number == recorded_seq:
@@ -196,7 +196,7 @@ def _compare(account: int, row: AccountRow | None, end: ChainEnd) -> Iterator[Di
     elif row is None and end.seq and not end.for_good:
         yield Discrepancy("closing", "one for good", "one of a currency", account, end.seq)
 
-    # Where there is no entry, the missing opening says it all.
+    # Without entries, the missing opening above is enough.
     if row is not None and end.seq:
         for check, expected, found in (
             ("currency", end.currency, row.currency),

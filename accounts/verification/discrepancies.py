@@ -1,13 +1,13 @@
-"""Differences between what the ledger says and what it should say."""
+"""Differences between the ledger and its expected state."""
 
 from typing import Any, NamedTuple
 
 
 class Discrepancy(NamedTuple):
-    """One difference between what the ledger says and what it should say.
+    """One difference between the ledger and its expected state.
 
     `account` and `seq` name the entry, as far as there is one; `expected` and `found` are values
-    of that field, None for what is absent.
+    of that field, None if absent.
     """
 
     check: str

@@ -1,7 +1,7 @@
 """Heads of chains, recorded in a file to be compared with the ledger later.
 
 A digest vouches for all rows of its chain up to its own, so a head recorded where nobody can
-change it reveals even what somebody changed who has the key of the ledger.
+change it reveals even a change by an attacker who has the key of the ledger.
 """
 
 import math
@@ -30,7 +30,7 @@ def read_heads(path: Path) -> Iterator[Head]:
     """Yield the heads in a file, which has a line `account seq digest` for each, by account.
 
     A last line `records seq digest` is the head of the records of staff. Raises ValueError, which
-    names the line, when the file is anything else.
+    names the line, when the file is malformed.
     """
     last = -math.inf
     with path.open(encoding="utf-8") as file:

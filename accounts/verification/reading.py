@@ -38,7 +38,7 @@ START_SNAPSHOT = {
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     ],
-    # Not the IMMEDIATE of the settings, which would keep everybody else from writing.
+    # Not the IMMEDIATE of the settings, which would block all writers.
     "sqlite": ["BEGIN DEFERRED"],
 }
 
@@ -47,11 +47,11 @@ START_SNAPSHOT = {
 def snapshot() -> Iterator[None]:
     """Let all queries within it see the database as it is when the first one runs.
 
-    Nobody waits for it, and it cannot write. Raises TransactionManagementError inside another
-    transaction, which has begun too early to choose what it sees.
+    It blocks nobody, and it cannot write. Raises TransactionManagementError inside another
+    transaction, whose view of the database is already fixed.
     """
     if connection.in_atomic_block:
-        raise TransactionManagementError("A snapshot is a transaction of its own")
+        raise TransactionManagementError("A snapshot needs its own transaction")
     with connection.cursor() as cursor:
         for statement in START_SNAPSHOT[connection.vendor]:
             cursor.execute(statement)
@@ -94,7 +94,7 @@ def entry_pages() -> Iterator[list[Sequence[Any]]]:
     """Yield all entries in lists, ordered by account and seq, as tuples of ENTRY_FIELDS.
 
     A page is the rest of an account, and then the accounts after it. One condition on both columns
-    would say the same, but not every database uses its index then.
+    would be equivalent, but not every database would use the index for it.
     """
     dated = Entry.objects.annotate(utc=_InUtc("date")).order_by("account_id", "seq")
     rows = dated.values_list(*ENTRY_FIELDS)

@@ -1,6 +1,7 @@
-"""Sums of each currency: all its money comes from openings and adjustments.
+"""Sums of each currency.
 
-Closings take it away, and transfers and cancellations only move it.
+Openings and adjustments add money, closings remove it, and transfers and cancellations only move
+it.
 """
 
 from collections import defaultdict

@@ -1,6 +1,7 @@
 """Comparison of each transfer with its entries.
 
-The database finds what differs, because it joins the two tables without holding either in memory.
+The database finds the differences, because it joins the two tables without holding either in
+memory.
 Each rule is one query here; Python only names what the query returns.
 """
 
@@ -47,12 +48,12 @@ def check_transfers() -> Iterator[Discrepancy]:
 
 
 def _check_number_of_entries() -> Iterator[Discrepancy]:
-    """A transfer has one entry of each side, a cancelled one two, and no others."""
+    """Check that a transfer has one entry for each side, a cancelled one two, and no others."""
 
     def entered(kind: str, **amount: int) -> Count:
         return Count("entries", filter=Q(entries__kind=kind, **amount))
 
-    # Grouped by the key alone, so that the database can go by it and has nothing to sort.
+    # Grouped by the key alone, so that the database can read in its order and has nothing to sort.
     miscounted = (
         Transfer.objects.values("pk")
         .annotate(
@@ -82,7 +83,7 @@ def _check_number_of_entries() -> Iterator[Discrepancy]:
 
 
 def _missing_and_surplus(transfer: Transfer, entries: list[Entry]) -> Iterator[Discrepancy]:
-    """Name the entries that a transfer lacks, and those that it has too many."""
+    """Name the missing and the surplus entries of a transfer."""
     missing: list[tuple[str, int, int | None]] = []
     surplus: list[Entry] = []
     origin, destination, amount = transfer.origin_id, transfer.destination_id, transfer.balance
@@ -93,7 +94,7 @@ def _missing_and_surplus(transfer: Transfer, entries: list[Entry]) -> Iterator[D
         (CANCELLATION, origin, amount, transfer.cancelled),
     ):
         found = [it for it in entries if it.kind == kind and (it.amount < 0) == (due < 0)]
-        # If one is right, it is the one of the right account.
+        # The entry of the right account, if there is one, counts as the right one.
         found.sort(key=lambda entry: entry.account_id != account)
         if not is_due:
             surplus += found
@@ -110,7 +111,7 @@ def _missing_and_surplus(transfer: Transfer, entries: list[Entry]) -> Iterator[D
 
 
 class _Differ(Func):
-    """Whether two values differ: two nulls do not, and texts do by any letter's case."""
+    """Condition that two values differ: two nulls do not, and texts in different case do."""
 
     output_field = BooleanField()
     template = "(%(expressions)s)"
@@ -130,7 +131,7 @@ class _Differ(Func):
 
 
 def _check_fields_of_entries() -> Iterator[Discrepancy]:
-    """An entry says what its transfer says.
+    """Check that an entry agrees with its transfer.
 
     The transfer has forgotten the accounts that are closed; see `_check_closed_accounts`.
     """
@@ -142,7 +143,7 @@ def _check_fields_of_entries() -> Iterator[Discrepancy]:
     author = Case(
         When(kind=TRANSFER, then="transfer__created_by"), default="transfer__cancelled_by"
     )
-    # Each check with the entry's own field and what that should be.
+    # Each check, with the entry's own field and the value that it should have.
     said = {
         "account": ("account_id", Coalesce(account, "account_id", output_field=number)),
         "counterparty": ("counterparty", Coalesce(other, "counterparty", output_field=number)),
@@ -179,8 +180,8 @@ def _check_fields_of_entries() -> Iterator[Discrepancy]:
 def _date(kind: str, said: str) -> Case:
     """Return the date that an entry of this kind should have; any other keeps its own.
 
-    It is what the transfer says, or a later one where that keeps the entries of the account in
-    order. Further apart than clocks may be, nothing would have been booked.
+    It is the transfer's date, or a later one where that keeps the entries of the account in order.
+    The ledger books nothing if the two differ by more than the tolerance of clocks.
     """
     before = Entry.objects.filter(
         account=OuterRef("account"), seq=OuterRef("seq") - 1, date=OuterRef("date")
@@ -195,7 +196,7 @@ def _date(kind: str, said: str) -> Case:
 
 
 def _check_cancelled() -> Iterator[Discrepancy]:
-    """A transfer states when and by whom it was cancelled if it was, and only then."""
+    """Check that cancelled transfers, and no others, state when and by whom they were cancelled."""
     half = Q(cancelled=True, cancelled_at=None) | Q(cancelled=False) & (
         Q(cancelled_at__isnull=False) | Q(cancelled_by__isnull=False)
     )
@@ -211,10 +212,10 @@ def _check_cancelled() -> Iterator[Discrepancy]:
 
 
 def _check_forgotten_accounts() -> Iterator[Discrepancy]:
-    """A transfer forgets no account that is still there."""
+    """Check that no transfer has forgotten an account that still exists."""
     forgotten = Q(amount__lt=0, transfer__origin=None) | Q(amount__gt=0, transfer__destination=None)
     there = Account.objects.filter(pk=OuterRef("account_id"))
-    # Not of a transfer that is itself missing.
+    # Leave out entries whose transfer is itself missing.
     entries = Entry.objects.filter(transfer__balance__isnull=False, kind=TRANSFER)
     rows = entries.filter(forgotten, Exists(there)).values_list(
         "pk", "account_id", "seq", "transfer_id", "amount"
@@ -226,7 +227,7 @@ def _check_forgotten_accounts() -> Iterator[Discrepancy]:
 
 
 def _check_closed_accounts() -> Iterator[Discrepancy]:
-    """The entries of a transfer agree on each account that the transfer has forgotten."""
+    """Check that the entries of a transfer agree on each account that it has forgotten."""
     of_origin = Q(entries__kind=TRANSFER, entries__amount__lt=0) | Q(
         entries__kind=CANCELLATION, entries__amount__gte=0
     )
@@ -257,7 +258,7 @@ def _check_closed_accounts() -> Iterator[Discrepancy]:
 
 
 def _check_orphans() -> Iterator[Discrepancy]:
-    """The transfer that an entry names is there."""
+    """Check that the transfer of each entry exists."""
     there = Transfer.objects.filter(pk=OuterRef("transfer_id"))
     orphans = Entry.objects.filter(~Exists(there), transfer__isnull=False)
     for page in pages(orphans.values_list("pk", "account_id", "seq", "transfer_id")):

@@ -12,7 +12,7 @@ from django.db.utils import DatabaseError
 from accounts.models import Entry
 from almaFintech.tests.servers import Server
 from audit.models import Record
-from conftest import PASSWORD, once
+from conftest import PASSWORD, only_on_postgresql
 
 # Roles belong to the whole server, and each worker of the tests has a database of its own.
 ROLE = f"wallet_{os.environ.get('PYTEST_XDIST_WORKER', 'server')}"
@@ -36,7 +36,7 @@ def granted(transactional_db, monkeypatch):
             cursor.execute(f"DROP ROLE {ROLE}")
 
 
-@once
+@only_on_postgresql
 @pytest.mark.server
 def test_the_role_can_run_the_server(granted, boss, tmp_path, settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
@@ -74,7 +74,7 @@ def test_the_role_can_run_the_server(granted, boss, tmp_path, settings):
         assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
-@once
+@only_on_postgresql
 @pytest.mark.parametrize(
     "statement",
     [

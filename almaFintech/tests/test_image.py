@@ -14,9 +14,9 @@ from django.conf import settings
 
 from almaFintech.settings import ENVIRONMENT
 from almaFintech.tests.servers import Server, python
-from conftest import once
+from conftest import only_on_postgresql
 
-pytestmark = [once, pytest.mark.server]
+pytestmark = [only_on_postgresql, pytest.mark.server]
 
 DOCKERFILE = (settings.BASE_DIR / "Dockerfile").read_text()
 COMPOSE = settings.BASE_DIR / "compose.yaml"

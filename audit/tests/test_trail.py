@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 
 from accounts.models import Account
 from accounts.tests.commands import verify
-from accounts.tests.meetings import at_once
+from accounts.tests.concurrency import run_concurrently
 from accounts.verification import Verification
 from almaFintech.db import chains
 from almaFintech.db.guards import SideDoor
@@ -222,7 +222,7 @@ def test_records_made_at_once_are_one_chain(boss):
     accounts = [Account.objects.create(currency="USD") for _ in range(6)]
     paths = [f"/api/accounts/{account.pk}/" for account in accounts]
 
-    at_once(*[partial(boss.patch, path, {"balance": 5}) for path in paths])
+    run_concurrently(*[partial(boss.patch, path, {"balance": 5}) for path in paths])
 
     assert Record.objects.count() == len(accounts)
     assert list(RecordVerification().run()) == []

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from almaFintech.settings import BASE_DIR
-from conftest import once
+from conftest import only_on_postgresql
 
 # It starts its own PostgreSQL, so one run suffices for all databases.
-pytestmark = [once, pytest.mark.server]
+pytestmark = [only_on_postgresql, pytest.mark.server]
 
 
 def test_kills_neither_lose_nor_double_anything():

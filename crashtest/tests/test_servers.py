@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import once
+from conftest import only_on_postgresql
 from crashtest.servers import LOCKS, Database
 
-pytestmark = [once, pytest.mark.server]
+pytestmark = [only_on_postgresql, pytest.mark.server]
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from accounts.tests.meetings import at_once
+from accounts.tests.concurrency import run_concurrently
 from almaFintech.tests.admin import USERS, act, messages, user_form
 from conftest import Person, needs_row_locks
 
@@ -127,7 +127,7 @@ def test_two_who_remove_each_other(boss, attack, caplog):
         for person in boss, second:
             person.user.save()
 
-        at_once(attack(boss, second), attack(second, boss))
+        run_concurrently(attack(boss, second), attack(second, boss))
 
         assert is_staff(boss) or is_staff(second)
     assert "is run again" not in caplog.text

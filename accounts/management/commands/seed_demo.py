@@ -40,7 +40,7 @@ MOMENTS = 500
 
 class Command(DatabaseCommand):
     help = (
-        "Add users, accounts and transfers that look real. The same --seed gives the same data. "
+        "Add realistic users, accounts and transfers. The same --seed gives the same data. "
         f"In development the password of every user is {DEMO_PASSWORD!r}."
     )
 
@@ -49,7 +49,7 @@ class Command(DatabaseCommand):
         parser.add_argument("--accounts", type=int, default=100)
         parser.add_argument("--transfers", type=int, default=1000)
         parser.add_argument("--seed", type=int, default=1)
-        parser.add_argument("--force", action="store_true", help="even with DEBUG off")
+        parser.add_argument("--force", action="store_true", help="run even with DEBUG off")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not (settings.DEBUG or options["force"]):
@@ -57,12 +57,12 @@ class Command(DatabaseCommand):
         for name in "users", "accounts", "transfers":
             if options[name] < 0:
                 raise CommandError(f"--{name} must be 0 or more.")
-        self.random = random.Random(options["seed"])  # noqa: S311  # a game, not a secret
+        self.random = random.Random(options["seed"])  # noqa: S311  # not a secret
         self.faker = Faker(["es_AR", "en_US", "pt_BR"])
         self.faker.seed_instance(options["seed"])
 
         self.now = timezone.now()
-        # Refuse whatever can be refused before anything is written.
+        # Check all options before anything is written.
         unopened = self.make_accounts(options["accounts"])
         if options["transfers"] and not shared_currencies(unopened):
             raise CommandError("Transfers need two accounts in one currency: raise --accounts.")
@@ -176,14 +176,14 @@ class Command(DatabaseCommand):
                 )
             with clock.set_to(date):
                 retried(ledger.post)(batch)
-                regretted = self.regretted(batch, balances)
-                # By their receivers, and in this order, in which the balances suffice.
+                chosen_transfers = self.transfers_to_cancel(batch, balances)
+                # Cancelled by the receivers, in this order, for which the balances suffice.
                 for owner, received in groupby(
-                    regretted, lambda transfer: owner_of[transfer.destination_id]
+                    chosen_transfers, lambda transfer: owner_of[transfer.destination_id]
                 ):
                     retried(ledger.cancel)(list(received), by=owner)
 
-    def regretted(
+    def transfers_to_cancel(
         self, batch: list[Transfer], balances: dict[int | None, int]
     ) -> Iterator[Transfer]:
         """Yield the transfers to cancel, and move their amounts back in `balances`."""

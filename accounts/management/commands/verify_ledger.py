@@ -1,4 +1,4 @@
-"""`manage.py verify_ledger`: the checks are listed in `accounts.verification`."""
+"""Verify the ledger from the command line; `accounts.verification` lists the checks."""
 
 import json
 import os
@@ -25,8 +25,8 @@ DISCREPANCIES, NOT_CHECKED = 1, 2
 class Command(DatabaseCommand):
     help = (
         "Verify that the entries of the ledger explain every balance and every transfer, as of the "
-        "moment at which this begins; the server may stay up. Prints each discrepancy on one line, "
-        "and exits 1 when there is any, or 2 when it cannot check."
+        "start of this command; the server may stay up. Prints each discrepancy on one line, and "
+        "exits with 1 if there is any, or with 2 if it cannot check."
     )
     failure_status = NOT_CHECKED
 
@@ -38,8 +38,8 @@ class Command(DatabaseCommand):
             metavar="FILE",
             help="check that the entries recorded in FILE are still there, then, if everything "
             "verified, record in it the last entry of each account and the last record of staff; "
-            "keep it where nobody who can change the database can change it, and it reveals what "
-            "was cut off or rewritten",
+            "keep it out of reach of anyone who can change the database, and it reveals chains "
+            "that were truncated or rewritten",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,7 +51,7 @@ class Command(DatabaseCommand):
         with _recording(path) as record_head, snapshot():
             if as_json:
                 self.stdout.write('{"discrepancies": [')
-            # None disables the bar unless on a terminal.
+            # None shows the bar on a terminal only.
             bar = tqdm(total=estimated_entries(), unit=" entries", leave=False, disable=None)
             with bar:
                 verification = Verification(recorded, record_head, bar.update)
@@ -81,11 +81,11 @@ class Command(DatabaseCommand):
 
 
 def _usable(path: Path) -> Path:
-    """Return the path behind all links; only a regular file may be there, as it is replaced."""
+    """Resolve all links of a path; only a regular file may be there, as it is replaced."""
     try:
         path = path.resolve()
         if path.exists() and not path.is_file():
-            raise CommandError(f"{path}: this is not a regular file")
+            raise CommandError(f"{path}: not a regular file")
     except (OSError, RuntimeError) as error:
         # A link to itself raises RuntimeError before Python 3.13.
         raise CommandError(f"{path}: {error}") from error
@@ -93,7 +93,7 @@ def _usable(path: Path) -> Path:
 
 
 def _checked_heads(path: Path) -> Iterator[Head]:
-    """Return the heads in a file, after one reading that finds whatever is malformed."""
+    """Return the heads in a file, after one pass that finds malformed lines."""
     try:
         for _ in read_heads(path):
             pass

@@ -14,9 +14,9 @@ import pytest
 
 from accounts.models import Transfer
 from almaFintech.tests.servers import python
-from conftest import PASSWORD, once
+from conftest import PASSWORD, only_on_postgresql
 
-pytestmark = [once, pytest.mark.server]
+pytestmark = [only_on_postgresql, pytest.mark.server]
 
 TYPESCRIPT = Path(__file__).with_name("typescript")
 PYTHON = Path(__file__).with_name("python_client.py")

@@ -16,7 +16,7 @@ from django.db import Error, connection
 
 from almaFintech.db import backups
 from almaFintech.tests.servers import PRODUCTION, environment_of, python
-from conftest import once
+from conftest import only_on_postgresql
 
 GUIDE = (settings.BASE_DIR / "docs/operating.md").read_text()
 SECTION = GUIDE.split("## Backup and restore")[1].split("\n## ")[0]
@@ -208,7 +208,7 @@ def test_no_password_is_on_a_command_line(monkeypatch):
     assert not any("quiet" in argument for argument in tool.arguments)
 
 
-@once
+@only_on_postgresql
 def test_the_commands_for_containers(run, tmp_path, world, third_database):
     """Run them without Docker, with the variables of the container."""
     back_up, restore = (

@@ -4,9 +4,9 @@ import pytest
 
 from almaFintech.settings import BASE_DIR
 from almaFintech.tests.servers import python
-from conftest import once
+from conftest import only_on_postgresql
 
-pytestmark = [once, pytest.mark.server]
+pytestmark = [only_on_postgresql, pytest.mark.server]
 
 DOWN = "CommandError: The database is down: "
 NOT_MIGRATED = "CommandError: The database lacks tables: run `python manage.py migrate`. ("

@@ -13,7 +13,7 @@ from django.db.utils import ConnectionHandler
 
 from almaFintech.db.postgresql import base
 from almaFintech.tests.servers import Server, log_in
-from conftest import once
+from conftest import only_on_postgresql
 from crashtest.servers import Database
 
 
@@ -140,7 +140,7 @@ def seconds(work):
     return time.monotonic() - start, answer
 
 
-@once
+@only_on_postgresql
 @pytest.mark.server
 def test_no_request_waits_for_a_stopped_database(tmp_path, database):
     settings = {"DATABASE_URL": database.url, "SERVE_WORKERS": "1"}

@@ -25,13 +25,13 @@ from almaFintech.tests.servers import (
     open_account,
     settles,
 )
-from conftest import needs_row_locks, once
+from conftest import needs_row_locks, only_on_postgresql
 
 BUSY = {"detail": "The server is busy. Try again later.", "code": "busy"}
 CLIENTS = 12
 
 
-@once
+@only_on_postgresql
 @pytest.mark.server
 def test_one_locked_account_delays_no_other_request(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "SERVE_WORKERS": "1"}
@@ -86,7 +86,7 @@ def test_one_locked_account_delays_no_other_request(tmp_path, other_database):
         assert send(held, free[0])[1].status == 201
 
 
-@once
+@only_on_postgresql
 @pytest.mark.server
 def test_a_key_whose_request_waits_is_in_flight(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "LOCK_TIMEOUT": "30"}
@@ -107,7 +107,7 @@ def test_a_key_whose_request_waits_is_in_flight(tmp_path, other_database):
         assert sent.result().status == 201
 
 
-@once
+@only_on_postgresql
 @pytest.mark.server
 def test_a_frozen_worker_loses_its_locks(tmp_path, other_database):
     settings = {"DATABASE_URL": other_database.url, "LOCK_TIMEOUT": "30"}

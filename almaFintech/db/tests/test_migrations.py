@@ -5,14 +5,14 @@ from django.conf import settings
 from django_migration_linter import MigrationLinter
 from django_migration_linter.sql_analyser import PostgresqlAnalyser, analyse_sql_statements
 
-from conftest import once
+from conftest import only_on_postgresql
 
 OUR_APPS = ["accounts", "audit", "login"]
 # Statements that block writers for longer, the larger the table is.
 LOCKING = ["CREATE_INDEX", "CREATE_INDEX_EXCLUSIVE", "DROP_INDEX", "REINDEX"]
 
 
-@once
+@only_on_postgresql
 def test_no_migration_breaks_the_release_before_it(db):
     """As docs/operating.md requires: none removes, renames, or locks a large table for long."""
     linter = MigrationLinter(

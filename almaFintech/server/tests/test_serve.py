@@ -24,9 +24,9 @@ from almaFintech.tests.servers import (
     python,
     settles,
 )
-from conftest import once
+from conftest import only_on_postgresql
 
-pytestmark = [once, pytest.mark.server]
+pytestmark = [only_on_postgresql, pytest.mark.server]
 
 LOCK_ACCOUNTS = ["BEGIN", "SELECT id FROM accounts_account FOR UPDATE"]
 

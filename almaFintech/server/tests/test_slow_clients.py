@@ -16,9 +16,9 @@ from granian.rsgi import Scope
 from almaFintech.conftest import OtherDatabase
 from almaFintech.server import gateway, master
 from almaFintech.tests.servers import CLIENTS, Server, children, log_in, open_account
-from conftest import once
+from conftest import only_on_postgresql
 
-pytestmark = [once, pytest.mark.server]
+pytestmark = [only_on_postgresql, pytest.mark.server]
 
 # Enough to exceed the buffers of both ends of a connection.
 ENTRIES = 8_000

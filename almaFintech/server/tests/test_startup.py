@@ -7,9 +7,9 @@ import pytest
 
 from almaFintech.settings import BASE_DIR
 from almaFintech.tests.servers import PRODUCTION, python
-from conftest import once
+from conftest import only_on_postgresql
 
-pytestmark = [once, pytest.mark.server]
+pytestmark = [only_on_postgresql, pytest.mark.server]
 
 # Keys from earlier versions of this repository.
 PUBLISHED = [

@@ -1,4 +1,4 @@
-"""Let requests meet: in threads, each with a database connection of its own."""
+"""Concurrent requests: in threads, each with its own database connection."""
 
 import re
 import threading
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-# How many other connections wait for a lock that this one holds.
+# Count the other connections that wait for a lock of this one.
 WAITING = {
     "postgresql": """
         SELECT count(DISTINCT pid) FROM pg_locks
@@ -31,14 +31,14 @@ LOCK = re.compile(
 
 
 class Lock(NamedTuple):
-    """Rows that a statement locked: of which table, in which order, and how strongly."""
+    """Rows that a statement locked: their table, their order, and the strength of the lock."""
 
     table: str
     order: str
     strength: str
 
 
-def at_once(*requests: Callable[[], Any]) -> list[int]:
+def run_concurrently(*requests: Callable[[], Any]) -> list[int]:
     """Run the requests in threads that start together; return their HTTP statuses in order."""
     start = threading.Barrier(len(requests))
     statuses = [0] * len(requests)
@@ -58,7 +58,7 @@ def at_once(*requests: Callable[[], Any]) -> list[int]:
     return statuses
 
 
-def after(
+def blocked_by(
     change: Callable[[], object],
     request: Callable[[], Any],
     *,
@@ -66,20 +66,20 @@ def after(
 ) -> Any:
     """Return the response to a request that arrives before the transaction of `change` commits.
 
-    The request reads the rows as they were before, and has to wait for a lock: AssertionError
-    when it is answered without. `while_it_waits` runs in the transaction of `change`.
+    The request reads the rows as they were before, and has to wait for a lock; AssertionError if
+    it ends without waiting. `while_it_waits` runs in the transaction of `change`.
     """
     with ThreadPoolExecutor(1) as thread:
         with transaction.atomic():
             change()
-            answer = thread.submit(_with_own_connection, request)
-            _wait_until_it_waits(answer)
+            pending = thread.submit(_with_own_connection, request)
+            _wait_until_blocked(pending)
             while_it_waits()
-        return answer.result(timeout=30)
+        return pending.result(timeout=30)
 
 
 def locks_of(work: Callable[[], object]) -> list[Lock]:
-    """The locks that the work takes on rows, in the order of its statements."""
+    """Return the row locks that the work takes, in the order of its statements."""
     with CaptureQueriesContext(connection) as captured:
         work()
     return [
@@ -89,7 +89,7 @@ def locks_of(work: Callable[[], object]) -> list[Lock]:
 
 def _lock(found: re.Match[str]) -> Lock:
     table, order, strength = found.group("table", "order", "strength")
-    # A statement that asks for the key alone orders by the number of that column.
+    # A statement that selects only the key orders by the position of that column.
     order = re.sub(r"^1 ", f"{table}.id ", re.sub(r"[`\"]", "", order or ""))
     return Lock(table, order, strength)
 
@@ -101,14 +101,14 @@ def _with_own_connection(request: Callable[[], Any]) -> Any:
         connection.close()
 
 
-def _wait_until_it_waits(answer: "Future[Any]") -> None:
+def _wait_until_blocked(response: "Future[Any]") -> None:
     for _ in range(100):
-        # MariaDB shows the waits as they were, to those who ask more often than this.
+        # MariaDB shows outdated waits to queries that are more frequent than this.
         time.sleep(0.11)
         with connection.cursor() as cursor:
             cursor.execute(WAITING[connection.vendor])
             [waiting] = cursor.fetchone()
         if waiting:
             return
-        assert not answer.done(), f"It did not wait: {answer.result()!r}"
+        assert not response.done(), f"It did not wait: {response.result()!r}"
     raise AssertionError("It neither waited for a lock nor ended")
