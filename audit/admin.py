@@ -21,11 +21,11 @@ class AuditedAdmin(WalletAdmin):
     """Pages that record every change, in the transaction that makes it."""
 
     def reason_of(self, request: HttpRequest) -> str:
-        """The reason that the form gives for the change; "" where it asks for none."""
+        """Return the reason that the form gives for the change, or ""."""
         return ""
 
     def locked_row(self, row: Any) -> Any:
-        """The row as it is now, locked until the transaction ends."""
+        """Return the row as it is now, locked until the transaction ends."""
         return trail.locked_row(row)
 
     def require_confirmed(self, request: HttpRequest, rows: Sequence[Any]) -> None:
@@ -39,7 +39,7 @@ class AuditedAdmin(WalletAdmin):
 
     @contextmanager
     def recorded_change(self, request: HttpRequest, object_id: str | None) -> Iterator[None]:
-        """Record what the block changes in the row that is edited by a POST, if it is one."""
+        """Record what the block changes in the row that a POST edits."""
         row = None
         if request.method == "POST" and object_id is not None:
             row = self.get_object(request, unquote(object_id))
@@ -88,7 +88,7 @@ class RecordAdmin(ReadOnlyAdmin):
 
 
 def own_password(request: HttpRequest) -> HttpResponse:
-    """Django's page on which staff change their own password, with a record of the change."""
+    """Show Django's page on which staff change their own password, and record the change."""
     if request.method == "POST":
         return change_own_password(request)
     return admin.site.password_change(request)

@@ -1,8 +1,8 @@
-"""The signatures under "none yet", with which the counts that `verify_ledger` checks begin.
+"""Initial signatures, under "none yet", of the counts that `verify_ledger` checks.
 
-If an empty table passed without a signature, somebody could empty one to hide what was in it. So
-could somebody who empties a table and migrates, if "none yet" were signed again. It is therefore
-signed while nothing has happened anywhere: as long as there is no row of `history`.
+If an empty table passed without a signature, an attacker could empty one to hide its rows. If
+"none yet" were signed again, an attacker could empty a table and migrate. It is therefore signed
+only in an unused database: one without a row of the models in `history`.
 """
 
 from typing import Any
@@ -13,20 +13,20 @@ from django.db.models import Model, QuerySet
 from almaFintech.db import chains
 from audit.models import End, Record
 
-# The models whose rows show that something has happened. Each app adds its own when it is ready.
+# The models whose rows show that the database is in use. Each app adds its own when it is ready.
 history: list[type[Model]] = [Record]
 
 
 def sign_none_yet(counter: Any, apps: Any) -> None:
-    """Insert the one row of a counter, signed as 0, where nothing has happened yet.
+    """Insert the only row of a counter, signed as 0, into an unused database.
 
-    counter: a model with a `NAME` and a `seal`. apps: the models that there are now.
+    counter: a model with a `NAME` and a `seal`. apps: the models that exist at this point.
     """
     try:
         for model in (counter, *history):
             apps.get_model(model._meta.label)
     except LookupError:
-        # The migrations were run backwards, or not all of them yet.
+        # The migrations were run backwards, or only some of them have run.
         return
     if any(QuerySet(model).exists() for model in history):
         return
@@ -35,5 +35,5 @@ def sign_none_yet(counter: Any, apps: Any) -> None:
 
 
 def sign_records(apps: Any = installed, **kwargs: Any) -> None:
-    """Sign that there are no records yet; after migrations, and nowhere else."""
+    """Sign that there are no records yet. Called only after migrations."""
     sign_none_yet(End, apps)

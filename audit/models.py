@@ -17,14 +17,14 @@ class Record(Kept):
 
     Attributes:
         seq: 1, 2, 3 ... over all records.
-        date: when.
+        date: when it was done.
         by: number of the user who did it.
         username: the user's name then.
         action: what was done.
         kind: the object's model, such as "account".
         number: the object's primary key; of a profile, that of its user.
         changes: field -> [from, to]. A password is only ever "***".
-        reason: why, in that user's words; "" where none was given.
+        reason: the reason that the user gave, or "".
         digest: link of the chain of all records, see `almaFintech.db.chains`.
     """
 

@@ -15,7 +15,7 @@ State = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Audited:
-    """How the rows of one model are recorded; see `register`."""
+    """Settings for recording the rows of one model; see `register`."""
 
     fields: Sequence[str]
     number: str
@@ -45,14 +45,14 @@ def register(
 
     fields: columns that a record shows; a foreign key by its column, such as "origin_id".
     number: attribute with the number by which records name a row.
-    more: returns what a record shows beside the fields.
+    more: returns further values for the record.
     lock: locks a row and returns it as it is now, or raises Http404.
-    lock_before_deletion: locks what has to be locked before rows with these keys, if these are
-        to be deleted.
+    lock_before_deletion: locks the rows that must be locked before rows with these keys are
+        locked to be deleted.
     """
     _audited[model] = Audited(fields, number, more, lock, lock_before_deletion)
 
 
 def audited(row: Model) -> Audited:
-    """Return how this row is recorded. Raises KeyError if no app has registered its model."""
+    """Return the settings for recording a row. Raises KeyError if no app registered its model."""
     return _audited[row._meta.model]

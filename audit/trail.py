@@ -23,7 +23,7 @@ HIDDEN = "***"
 
 
 def state_of(row: Model) -> State:
-    """Return what a record shows of a row: name -> value."""
+    """Return the recorded values of a row, by name."""
     model = audited(row)
     state = {name.removesuffix("_id"): getattr(row, name) for name in model.fields}
     return {**state, **model.more(row)}
@@ -32,8 +32,8 @@ def state_of(row: Model) -> State:
 def locked_row(row: M) -> M:
     """Return the row as it is now, locked until the transaction ends. Raises Http404.
 
-    Without the lock, a change that somebody else makes meanwhile would be recorded as made by
-    the user who asks here.
+    Without the lock, a concurrent change by another user would be recorded as made by the user of
+    this request.
     """
     return cast(M, audited(row).lock(row))
 
@@ -65,16 +65,16 @@ def deleted(by: User, rows: Iterable[Model], *, reason: str = "") -> None:
 
 
 def booked(by: User, rows: Iterable[Model]) -> None:
-    """Record transfers that were just booked, if `by` is staff: the ledger names users.
+    """Record transfers that were just booked by staff; the ledger alone records other users.
 
-    They are not read again: the ledger has given each object what it wrote.
+    The rows are not read again: the ledger has updated each object.
     """
     if by.is_staff:
         _write(by, Record.Action.CREATED, [(row, {}, state_of(row)) for row in rows])
 
 
 def cancelled(by: User, rows: Iterable[Model]) -> None:
-    """Record transfers that were just cancelled, if `by` is staff: the ledger names users."""
+    """Record transfers that staff just cancelled; the ledger alone records other users."""
     if by.is_staff:
         states = {"cancelled": False}, {"cancelled": True}
         _write(by, Record.Action.CANCELLED, [(row, *states) for row in rows])
@@ -126,5 +126,5 @@ def _append(records: list[Record]) -> None:
 
 
 def _read_again(row: M) -> M:
-    # Somebody may have deleted it since it was first read.
+    # Another request may have deleted it since it was first read.
     return cast(M, get_object_or_404(row._meta.model._base_manager, pk=row.pk))

@@ -1,4 +1,4 @@
-"""Proof that the records of staff are still those that were written."""
+"""Verification that the records of staff are unchanged."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ PAGE = 5_000
 class Verification:
     """One pass over the chain of records.
 
-    recorded: number and digest of a record that were written down elsewhere.
+    recorded: number and digest of a record that were stored elsewhere.
 
     Attributes, complete once `run` is exhausted:
         seq, digest: of the last record.
@@ -35,7 +35,7 @@ class Verification:
         found_digest = None
         chain = chains.Follower(End.NAME)
         records = Record.objects.order_by("seq")
-        # From the very first one: the admin shows a record with a number below 1 like all others.
+        # Without a lower bound: the admin also shows a forged record with a number below 1.
         page = list(records[:PAGE])
         while page:
             for record in page:

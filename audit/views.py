@@ -15,7 +15,7 @@ from audit import trail
 
 
 def reason_in(serializer: BaseSerializer[Any]) -> str:
-    """The reason that the request gives; "" without one, or where none can be given."""
+    """Return the reason that the request gives, or ""."""
     return cast(str, serializer.validated_data.get("reason", ""))
 
 
@@ -23,11 +23,11 @@ class AuditedViewSet(GenericAPIView):
     """Records every edit, in the transaction that makes it."""
 
     def authorship(self) -> dict[str, Any]:
-        """Arguments with which the rows' `save()` and `delete()` learn who calls them."""
+        """Return the arguments that pass the author to `save()` and `delete()` of a row."""
         return {}
 
     def locked_object(self, *, to_delete: bool = False) -> Any:
-        """The row of the request as it is now, locked until the transaction ends."""
+        """Return the row of the request as it is now, locked until the transaction ends."""
         row = self.get_object()
         if to_delete:
             [row] = trail.locked_to_delete([row])

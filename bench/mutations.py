@@ -326,7 +326,7 @@ MUTATIONS = (
         "audit/views.py",
         "@retried\n    def update(",
         "def update(",
-        "audit/tests/test_audit.py::test_an_edit_that_a_deadlock_undid_is_recorded_once",
+        "audit/tests/test_audit.py::test_an_edit_that_a_deadlock_rolled_back_is_recorded_once",
     ),
     # Keys and versions.
     mistake(
@@ -479,14 +479,14 @@ MUTATIONS = (
         "audit/trail.py",
         "chains.append(bytes(end.seal), record.content())",
         "chains.append(bytes(32), record.content())",
-        "audit/tests/test_trail.py::test_what_staff_does_verifies",
+        "audit/tests/test_trail.py::test_the_records_of_staff_verify",
     ),
     mistake(
         "head-of-records-not-compared",
         "audit/verification.py",
         "if found_digest != recorded_digest:",
         "if False:",
-        "audit/tests/test_trail.py::test_a_chain_written_anew_with_the_key_is_found_by_the_head",
+        "audit/tests/test_trail.py::test_a_chain_rewritten_with_the_key_is_found_by_the_head",
     ),
     mistake(
         "sums-not-verified",

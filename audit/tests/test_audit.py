@@ -20,7 +20,7 @@ NEW_PASSWORD = "an even longer, quieter river"
 
 @pytest.fixture
 def recorded(boss):
-    """A function that returns what was recorded since it was last called, checking who did it."""
+    """Return a function that returns the records since its last call, and checks their author."""
     seen = Record.objects.count()
 
     def recorded():
@@ -49,7 +49,7 @@ NEW_USER = {
 }
 
 
-def test_a_new_user(boss, staff, recorded):
+def test_a_new_user_is_recorded(boss, staff, recorded):
     boss.post("/api/users/", {"username": "carol", "password": NEW_PASSWORD})
     user = User.objects.get(username="carol")
     assert recorded() == [("created", "user", user.pk, NEW_USER)]
@@ -63,7 +63,7 @@ def test_a_new_user(boss, staff, recorded):
     assert recorded() == [("created", "user", user.pk, NEW_USER)]
 
 
-def test_an_edited_user(boss, alice, staff, recorded):
+def test_an_edited_user_is_recorded(boss, alice, staff, recorded):
     key = alice.user.pk
     boss.patch(f"/api/users/{key}/", {"email": "a@example.org", "is_staff": True})
     assert recorded() == [
@@ -111,11 +111,11 @@ def test_staff_change_their_own_password(boss, staff, recorded):
     assert recorded() == [("changed", "user", boss.user.pk, {"password": ["***", "***"]})]
     boss.user.refresh_from_db()
     assert boss.user.check_password(NEW_PASSWORD)
-    # Strangers are sent to the login, as from every page.
+    # Strangers are redirected to the login, as from every page.
     assert Client().get(page).status_code == 302
 
 
-def test_a_deleted_user(boss, alice, bob, staff, recorded):
+def test_a_deleted_user_is_recorded(boss, alice, bob, staff, recorded):
     boss.delete(f"/api/users/{alice.user.pk}/")
     [(action, kind, number, changes)] = recorded()
     assert (action, kind, number) == ("deleted", "user", alice.user.pk)
@@ -133,7 +133,7 @@ def test_a_deleted_user(boss, alice, bob, staff, recorded):
 # --- Profiles ----------------------------------------------------------------------------
 
 
-def test_an_edited_profile(boss, alice, bob, staff, recorded):
+def test_an_edited_profile_is_recorded(boss, alice, bob, staff, recorded):
     key = alice.user.pk
     accounts = [alice.account.pk, bob.account.pk]
     boss.patch(f"/api/profiles/{key}/", {"cuit": "20-1", "accounts": accounts})
@@ -153,7 +153,7 @@ def test_an_edited_profile(boss, alice, bob, staff, recorded):
     ]
 
 
-def test_an_account_added_and_removed(boss, alice, bob, recorded):
+def test_adding_and_removing_an_account_is_recorded(boss, alice, bob, recorded):
     path, one = f"/api/profiles/{alice.user.pk}/", {"account_id": bob.account.pk}
     own, both = [alice.account.pk], [alice.account.pk, bob.account.pk]
     for _ in range(2):
@@ -171,7 +171,7 @@ def test_an_account_added_and_removed(boss, alice, bob, recorded):
 # --- Accounts ----------------------------------------------------------------------------
 
 
-def test_an_account_from_its_opening_to_its_end(boss, staff, recorded):
+def test_an_account_is_recorded_from_its_opening_to_its_closing(boss, staff, recorded):
     key = boss.post("/api/accounts/", {"currency": "USD", "balance": 5}).json()["id"]
     boss.patch(f"/api/accounts/{key}/", {"balance": 7, "reason": "found"})
     assert [record.reason for record in Record.objects.order_by("pk")] == ["", "found"]
@@ -187,7 +187,7 @@ def test_an_account_from_its_opening_to_its_end(boss, staff, recorded):
     ]
 
 
-def test_an_account_in_the_admin(staff, recorded):
+def test_an_account_in_the_admin_is_recorded(staff, recorded):
     staff.post(f"{ACCOUNTS}add/", {"currency": "USD", "balance": 5})
     key = Account.objects.get().pk
     page = f"{ACCOUNTS}{key}/"
@@ -207,7 +207,7 @@ def test_an_account_in_the_admin(staff, recorded):
     ]
 
 
-def test_accounts_deleted_together(staff, alice, bob, recorded):
+def test_accounts_deleted_together_are_recorded(staff, alice, bob, recorded):
     keys = [alice.account.pk, bob.account.pk]
 
     confirmed = {"post": "yes", "reason": "x", "shown": shown(alice.account, bob.account)}
@@ -222,7 +222,7 @@ def test_accounts_deleted_together(staff, alice, bob, recorded):
 # --- Transfers ---------------------------------------------------------------------------
 
 
-def test_cancellations(boss, alice, bob, staff, recorded):
+def test_cancellations_are_recorded(boss, alice, bob, staff, recorded):
     keys = [alice.send(bob.account, 10).json()["id"] for _ in range(3)]
     boss.cancel(keys[0])
     act(staff, TRANSFERS, "cancel_selected", *Transfer.objects.filter(pk__in=keys[1:]))
@@ -309,7 +309,7 @@ def writes_records(sql):
 
 @pytest.fixture
 def no_records():
-    """The database accepts everything but records."""
+    """Make the database refuse new records, and nothing else."""
 
     def fail(execute, sql, params, many, context):
         if writes_records(sql):
@@ -320,7 +320,7 @@ def no_records():
         yield
 
 
-def test_nothing_is_done_that_cannot_be_recorded(boss, alice, bob, staff, no_records):
+def test_a_change_that_cannot_be_recorded_is_not_made(boss, alice, bob, staff, no_records):
     transfer = alice.send(bob.account, 10).json()["id"]
     before = rows()
 
@@ -372,8 +372,8 @@ def rows():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_edit_that_a_deadlock_undid_is_recorded_once(boss, alice, recorded):
-    """The edit is run again from the start, or it would find nothing left to change."""
+def test_an_edit_that_a_deadlock_rolled_back_is_recorded_once(boss, alice, recorded):
+    """The edit is retried from the start; otherwise it would find nothing left to change."""
     failures = [OperationalError(1213, "Deadlock found")]
 
     def fail_once(execute, sql, params, many, context):
@@ -403,7 +403,7 @@ def test_an_edit_that_a_deadlock_undid_is_recorded_once(boss, alice, recorded):
         ("DELETE", "/api/accounts/{account}/", 204),
     ],
 )
-def test_a_change_that_a_deadlock_undid_is_made_again(
+def test_a_change_that_a_deadlock_rolled_back_is_retried(
     boss, alice, recorded, monkeypatch, method, path, status
 ):
     commit, failures = connection.commit, [OperationalError(1213, "Deadlock found")]
@@ -425,8 +425,8 @@ def test_a_change_that_a_deadlock_undid_is_made_again(
 
 
 @pytest.fixture
-def meanwhile(monkeypatch):
-    """Run something after a row was found and before it is locked."""
+def before_lock(monkeypatch):
+    """Return a function that runs `work` after a row was found and before it is locked."""
 
     def happen(work):
         locked_row = trail.locked_row
@@ -444,9 +444,9 @@ def meanwhile(monkeypatch):
 
 
 def test_a_deletion_is_recorded_with_the_state_under_the_lock(
-    boss, alice, bob, recorded, meanwhile
+    boss, alice, bob, recorded, before_lock
 ):
-    meanwhile(lambda: alice.send(bob.account, 400_000))
+    before_lock(lambda: alice.send(bob.account, 400_000))
 
     assert boss.delete(f"/api/accounts/{alice.account.pk}/").status_code == 204
 
@@ -455,17 +455,17 @@ def test_a_deletion_is_recorded_with_the_state_under_the_lock(
 
 
 @pytest.mark.parametrize("path", ["/api/accounts/{account}/", "/api/users/{user}/"])
-def test_a_deleted_row_is_not_deleted_again(boss, alice, recorded, meanwhile, path):
+def test_a_deleted_row_is_not_deleted_again(boss, alice, recorded, before_lock, path):
     path = path.format(user=alice.user.pk, account=alice.account.pk)
-    meanwhile(lambda: boss.delete(path))
+    before_lock(lambda: boss.delete(path))
 
     assert boss.delete(path).status_code == 404
 
     assert recorded() == []
 
 
-def test_an_edit_to_the_balance_it_had_before_the_lock_is_an_edit(boss, alice, bob, meanwhile):
-    meanwhile(lambda: alice.send(bob.account, 400_000))
+def test_an_edit_to_the_balance_it_had_before_the_lock_is_an_edit(boss, alice, bob, before_lock):
+    before_lock(lambda: alice.send(bob.account, 400_000))
 
     response = boss.patch(f"/api/accounts/{alice.account.pk}/", {"balance": 1_000_000})
 

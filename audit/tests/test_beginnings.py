@@ -13,7 +13,7 @@ from audit.tests import triggers as records
 
 
 def empty(*models):
-    """Empty tables as somebody can who owns the database."""
+    """Empty tables, as the owner of the database can."""
     with connection.schema_editor() as editor:
         entries.remove(None, editor)
         records.remove(None, editor)
@@ -29,14 +29,14 @@ def migrate():
 
 @pytest.fixture
 def deleted_account(boss, alice):
-    """Everything has rows but the accounts."""
+    """Leave rows in every table but that of the accounts."""
     assert boss.delete(f"/api/accounts/{alice.account.pk}/").status_code == 204
     assert Entry.objects.exists()
     assert Record.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_where_nothing_has_happened_both_counts_are_signed():
+def test_both_counts_are_signed_in_an_empty_database():
     empty(Register, End)
 
     migrate()
@@ -54,7 +54,7 @@ def test_where_nothing_has_happened_both_counts_are_signed():
         (Register, End, Entry),
     ],
 )
-def test_where_something_has_happened_nothing_is_signed(deleted_account, emptied):
+def test_no_count_is_signed_in_a_database_with_history(deleted_account, emptied):
     empty(*emptied)
 
     migrate()
@@ -65,7 +65,7 @@ def test_where_something_has_happened_nothing_is_signed(deleted_account, emptied
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_account_alone_keeps_the_counts_from_being_signed(alice):
+def test_a_single_account_keeps_the_counts_unsigned(alice):
     empty(Register, End, Record, Entry)
 
     migrate()
@@ -76,7 +76,7 @@ def test_an_account_alone_keeps_the_counts_from_being_signed(alice):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_count_that_is_there_stays():
+def test_an_existing_count_stays():
     before = list(Register.objects.values()), list(End.objects.values())
     assert all(before)
 

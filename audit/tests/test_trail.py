@@ -1,4 +1,4 @@
-"""The records of staff are a chain that nobody changes unnoticed."""
+"""The records of staff are a chain that nobody can change unnoticed."""
 
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ def records(boss, alice):
 
 
 def tamper(sql: str, *values: Any) -> None:
-    """Change the records as somebody can who owns the database."""
+    """Change the records, as the owner of the database can."""
     with connection.schema_editor() as editor:
         triggers.remove(None, editor)
         with connection.cursor() as cursor:
@@ -44,7 +44,7 @@ def found() -> list[tuple]:
     ]
 
 
-def test_what_staff_does_verifies(records):
+def test_the_records_of_staff_verify(records):
     assert list(Verification().run()) == []
 
 
@@ -133,7 +133,7 @@ def test_a_changed_record_is_named(records, change, expected):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_chain_written_anew_without_the_key_is_found(records):
+def test_a_chain_rewritten_without_the_key_is_found(records):
     key = chains.Key("a guess")
     seal = key.count(End.NAME, 0)
     tamper("UPDATE audit_record SET username = 'bob'")
@@ -150,7 +150,7 @@ def test_a_chain_written_anew_without_the_key_is_found(records):
 @pytest.mark.parametrize(
     "change", ["DELETE FROM audit_end", "UPDATE audit_end SET seq = 0, seal = %s"]
 )
-def test_a_trail_that_was_begun_anew_is_found(records, boss, alice, change):
+def test_a_reset_trail_is_found(records, boss, alice, change):
     tamper("DELETE FROM audit_record")
     tamper(change, *[chains.GENESIS] * change.count("%s"))
     assert found() == [("trail", None)]
@@ -168,7 +168,7 @@ def heads(records, tmp_path, capsys):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_head_of_the_records_is_recorded_and_moves_on(heads, boss, alice, capsys):
+def test_the_head_of_the_records_is_recorded_and_advances(heads, boss, alice, capsys):
     def last():
         record = Record.objects.latest("seq")
         return f"records {record.seq} {bytes(record.digest).hex()}"
@@ -181,10 +181,10 @@ def test_the_head_of_the_records_is_recorded_and_moves_on(heads, boss, alice, ca
 
 
 @pytest.mark.django_db(transaction=True)
-def test_records_taken_off_the_end_with_an_old_seal_are_found_by_the_head(heads, capsys, settings):
+def test_records_truncated_with_an_old_seal_are_found_by_the_head(heads, capsys, settings):
     recorded = heads.read_text()
     key = chains.Key(settings.LEDGER_KEY)
-    # As a copy of the database from before the last record has it.
+    # The seal of a backup from before the last record.
     seal = key.seal(bytes(Record.objects.get(seq=2).digest))
     tamper("DELETE FROM audit_record WHERE seq = 3")
     tamper("UPDATE audit_end SET seq = 2, seal = %s", seal)
@@ -199,7 +199,7 @@ def test_records_taken_off_the_end_with_an_old_seal_are_found_by_the_head(heads,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_chain_written_anew_with_the_key_is_found_by_the_head(heads, capsys, settings):
+def test_a_chain_rewritten_with_the_key_is_found_by_the_head(heads, capsys, settings):
     key = chains.Key(settings.LEDGER_KEY)
     last = Record.objects.get(seq=3)
     last.username = "bob"
@@ -218,7 +218,7 @@ def test_a_chain_written_anew_with_the_key_is_found_by_the_head(heads, capsys, s
 
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
-def test_records_made_at_once_are_one_chain(boss):
+def test_concurrent_records_form_one_chain(boss):
     accounts = [Account.objects.create(currency="USD") for _ in range(6)]
     paths = [f"/api/accounts/{account.pk}/" for account in accounts]
 

@@ -1,4 +1,4 @@
-"""The triggers that keep the records of staff as they were written, from their migration."""
+"""Triggers that forbid changes of the records of staff, imported from their migration."""
 
 from importlib import import_module
 
