@@ -7,17 +7,17 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 UNKNOWN = "unknown"
-# A provider gives a customer at least such a network, so one client can choose from all of it.
+# A provider gives each customer at least such a network, so one client can use all of it.
 IPV6_PREFIX = 64
-# A site may have such a network, in which one client can choose from 65536 of the former.
+# A site may have such a network, so one client can use 65536 of the former.
 IPV6_SITE_PREFIX = 48
 
 
 def client_address(request: HttpRequest | Request) -> str:
-    """Return the address of the client; of an IPv6 address, its /64 network.
+    """Return the address of the client, or its /64 network if it is an IPv6 address.
 
     Each of the `TRUSTED_PROXIES` in front has appended the address that it saw to
-    `X-Forwarded-For`. The client may have written everything before those itself.
+    `X-Forwarded-For`. The client may have forged everything before those.
     """
     proxies = settings.TRUSTED_PROXIES
     header = request.headers.get("X-Forwarded-For")
@@ -29,7 +29,7 @@ def client_address(request: HttpRequest | Request) -> str:
 
 
 def site_of(address: str) -> str | None:
-    """Return the IPv6 site of what `client_address` returned, or None for any other address."""
+    """Return the IPv6 site of a result of `client_address`, or None for any other address."""
     if ":" not in address:
         return None
     return str(IPv6Network(address).supernet(new_prefix=IPV6_SITE_PREFIX))

@@ -16,13 +16,13 @@ from audit.admin import AuditedAdmin
 from login import staff
 from login.models import Profile
 
-# Being staff is the only right there is, so groups would do nothing. A page that lists refresh
-# tokens would lend every user's session to its readers.
+# `is_staff` is the only permission, so groups would have no effect. A page that lists refresh
+# tokens would give its readers the sessions of all users.
 admin.site.unregister([Group, User, OutstandingToken, BlacklistedToken])
 
 
 class ChoosesAccounts(BaseModelAdmin):
-    """Pages on which the accounts of a profile are searched for, instead of listed all."""
+    """Pages that search for the accounts of a profile instead of listing all accounts."""
 
     def formfield_for_manytomany(
         self, db_field: Any, request: HttpRequest, **kwargs: Any

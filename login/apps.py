@@ -14,8 +14,8 @@ class LoginConfig(AppConfig):
         from login.development import create_development_user
         from login.models import Profile, create_profile
 
-        # Users come from the API, the admin, createsuperuser and plain ORM code; their save is
-        # the one thing these have in common.
+        # The API, the admin, createsuperuser and plain ORM code create users; all of them save
+        # the user.
         post_save.connect(create_profile, sender=settings.AUTH_USER_MODEL)
         post_migrate.connect(create_development_user, sender=self)
 

@@ -1,4 +1,4 @@
-"""What the records of staff show of users and profiles, and how these are locked."""
+"""Recorded values and locks of users and profiles, for the records of staff."""
 
 from django.contrib.auth.models import User
 from django.shortcuts import get_object_or_404

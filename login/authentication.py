@@ -1,7 +1,7 @@
 """The access token of a request.
 
-DRF imports this module while it is itself being imported: what needs its views or our models is
-imported when there is a request.
+DRF imports this module while it is itself being imported: modules that need its views or our
+models are imported by the first request.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The user that a development database starts with, and that production refuses."""
+"""The initial user of a development database, whom production refuses."""
 
 import logging
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ DEVELOPMENT_PASSWORD = "admin"  # noqa: S105
 
 
 def create_development_user(**kwargs: Any) -> None:
-    """After `migrate`, give a development database without users its first one."""
+    """Create the first user of a development database after `migrate`."""
     if not settings.DEBUG or Profile._meta.db_table not in connection.introspection.table_names():
         return
     if not User.objects.exists():
@@ -42,16 +42,16 @@ def is_development_user_present() -> bool:
 def development_user_is_absent(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Anybody can log in with the development password.
+    """Report a user who still has the development password.
 
-    A server whose database is down starts nevertheless: `login.backends` refuses the password in
-    production whenever that user turns up.
+    A server whose database is down starts nevertheless: in production `login.backends` refuses
+    that password at every login.
     """
     try:
         is_present = DEFAULT_DB_ALIAS in (databases or []) and is_development_user_present()
     except DatabaseError as error:
         logger.warning(
-            "The database could not be asked for the development user: %s", reason_of(error)
+            "Could not check the database for the development user: %s", reason_of(error)
         )
         return []
     if not is_present:

@@ -14,14 +14,14 @@ from almaFintech.api.rates import Count, Rate, TooMany, counters, key_of
 from login.addresses import UNKNOWN, client_address, site_of
 
 # The login by password, at the API and at the admin alike, tries a username; the refresh tries a
-# user id. They are counted apart: an app begins its day by trying yesterday's token.
+# user id. They are counted separately, because apps often start with an expired token.
 LOGIN = "login"
 REFRESH = "refresh"
 
-# A whole IPv6 site may fail so many times as often as one of its networks.
+# A whole IPv6 site may fail this many times as often as one of its networks.
 SITE_TIMES = 4
 
-# An address is remembered for so long as one of the user's.
+# Time for which an address is remembered as one of the user's.
 KNOWN_SECONDS = 30 * 24 * 60 * 60
 
 
@@ -40,14 +40,14 @@ class Attempt:
 
     Each step raises TooManyFailedLogins when too many have failed. Since `succeeded()` does so
     too, the limit is exact: of a thousand concurrent guesses, no more than the rate allows learn
-    whether they were right.
+    their result.
 
     Right passwords cost as much time as wrong ones, so they are counted as well: when a user has
     logged in too often, `by()` and `succeeded()` raise TooManyLogins.
     """
 
-    def __init__(self, door: str, request: HttpRequest | Request | None) -> None:
-        self.door = door
+    def __init__(self, kind: str, request: HttpRequest | Request | None) -> None:
+        self.kind = kind
         # Code that logs in without a request has no address.
         self.address = client_address(request) if request else UNKNOWN
         self.counts: list[Count] = []
@@ -59,12 +59,12 @@ class Attempt:
 
     def by(self, name: str) -> None:
         """Set the name that the attempt is for; without one, only the address is counted."""
-        is_known = counters.get(_known(self.door, name, self.address), False)
+        is_known = counters.get(_known(self.kind, name, self.address), False)
         self._limit(
             settings.LOGIN_RATE_PER_USERNAME, "name", name, self.address if is_known else ""
         )
         # A refresh costs no hash.
-        rate = Rate.parse(settings.LOGIN_RATE_PER_USER) if self.door == LOGIN else None
+        rate = Rate.parse(settings.LOGIN_RATE_PER_USER) if self.kind == LOGIN else None
         if rate:
             self.logins = Count(rate, "logged in", name)
             if self.logins.is_full():
@@ -89,7 +89,7 @@ class Attempt:
         limit = Rate.parse(rate)
         if limit:
             limit = limit._replace(most=limit.most * times)
-            count = Count(limit, "failed", self.door, *parts)
+            count = Count(limit, "failed", self.kind, *parts)
             self._refuse([count] if count.is_full() else [])
             self.counts.append(count)
 
@@ -98,5 +98,5 @@ class Attempt:
             raise TooManyFailedLogins(max(count.wait() for count in full))
 
 
-def _known(door: str, name: str, address: str) -> str:
-    return key_of("known", door, name, address)
+def _known(kind: str, name: str, address: str) -> str:
+    return key_of("known", kind, name, address)

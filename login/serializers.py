@@ -232,7 +232,7 @@ class ProfileSerializer(serializers.ModelSerializer[Profile]):
         fields = ("user_id", "cuit", "phone", "company", "accounts")
         read_only_fields = ("user_id",)
         extra_kwargs = {
-            "user_id": {"help_text": "Id of the user whose profile it is."},
+            "user_id": {"help_text": "Id of the user whom the profile describes."},
             "cuit": {"help_text": "Tax identification code."},
             "phone": {"help_text": "Telephone number."},
             "company": {"help_text": "Company the user works for."},
@@ -295,4 +295,4 @@ class RefreshedSerializer(TokenPairSerializer):
 
 @extend_schema_serializer(examples=[shown("Nothing", {})])
 class LoggedOutSerializer(serializers.Serializer[Any]):
-    """Nothing: the session has ended."""
+    """An empty object: the session has ended."""

@@ -79,7 +79,7 @@ class LoginView(TokenViewBase):
 
 
 class RefreshTokenView(TokenViewBase):
-    """A view of what can be done with a refresh token."""
+    """Base class of the views that take a refresh token."""
 
     serializer_class = RefreshTokenSerializer
 
@@ -105,8 +105,8 @@ class RefreshView(RefreshTokenView):
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Get a new access token.
 
-        A new access token for a refresh token. Where refresh tokens rotate, the response has a
-        new one of these as well, and the one sent has ended.
+        A new access token for a refresh token. If refresh tokens rotate, the response also has a
+        new refresh token, and the one sent has ended.
         """
         raw = self.raw_token()
         attempt = Attempt(REFRESH, request)
@@ -152,31 +152,31 @@ class LogoutView(RefreshTokenView):
 
 @extend_schema_view(
     list=operation(
-        summary="List users", description="All users, by id unless `ordering` says otherwise."
+        summary="List users", description="All users, ordered by id unless `ordering` is sent."
     ),
     create=operation(
         summary="Create a user",
         description="The user gets an empty profile. With an `Idempotency-Key` the request may be "
-        "repeated. Requests that differ only in the password are the same request to the key, "
+        "repeated. Requests that differ only in the password count as the same request, "
         "because no quick hash of a password is stored.",
     ),
     retrieve=operation(summary="Get a user", description="One user, without the password."),
     update=operation(
         summary="Edit a user",
-        description="What is left out keeps its value, the password too, but the `username` is "
-        "required. A new password ends the tokens of the user.",
+        description="Omitted fields, including the password, keep their values, but the `username` "
+        "is required. A new password ends the tokens of the user.",
         errors=[staff.LastStaff],
         responses=UserSerializer,
     ),
     partial_update=operation(
         summary="Edit some fields of a user",
-        description="What is left out keeps its value. A new password ends the tokens of the user.",
+        description="Omitted fields keep their values. A new password ends the tokens of the user.",
         errors=[staff.LastStaff],
     ),
     destroy=operation(
         summary="Delete a user",
-        description="The profile and the tokens go with the user. The accounts stay, and so does "
-        "the number of the user where it stands in transfers and entries.",
+        description="The profile and the tokens are deleted with the user. The accounts stay, and "
+        "transfers and entries keep the number of the user.",
         errors=[staff.LastStaff],
     ),
 )
@@ -206,11 +206,11 @@ class UserViewSet(QueryMixin, CreatedOnce, AuditedModelViewSet):
     retrieve=operation(summary="Get a profile", description="The profile of one user."),
     update=operation(
         summary="Edit a profile",
-        description="What is left out keeps its value; `accounts` replaces the whole list.",
+        description="Omitted fields keep their values; `accounts` replaces the whole list.",
     ),
     partial_update=operation(
         summary="Edit some fields of a profile",
-        description="The fields that are sent; `accounts` replaces the whole list.",
+        description="Edit the fields that are sent; `accounts` replaces the whole list.",
     ),
 )
 class ProfileViewSet(
@@ -251,7 +251,7 @@ class ProfileViewSet(
     def add_account(self, request: Request, user_id: str) -> Response:
         """Give access to an account.
 
-        The user may see it and send from it. An account that is there already stays.
+        The user may see it and send from it. Adding an account twice is harmless.
         """
         profile = self.locked_object()
         account = self.account_of(request)
@@ -265,7 +265,7 @@ class ProfileViewSet(
     def remove_account(self, request: Request, user_id: str) -> Response:
         """Remove access to an account.
 
-        An account that is not there is no error.
+        Removing an account twice is harmless.
         """
         profile = self.locked_object()
         account = self.account_of(request)
@@ -291,15 +291,15 @@ class MeView(QueryMixin, views.APIView):
 
         The user of the token, the user's profile, and the accounts of that profile.
         """
-        return self.answer(acting_user(request))
+        return self.respond(acting_user(request))
 
     @operation("editMe", tags=["login"], request=OwnNamesSerializer, responses=MeSerializer)
     def patch(self, request: Request) -> Response:
         """Edit your own names and email address.
 
-        Change what is sent. Fields that only staff may change are ignored.
+        Edit the fields that are sent. Fields that only staff may change are ignored.
         """
-        return self.answer(self.edit(request))
+        return self.respond(self.edit(request))
 
     @retried
     def edit(self, request: Request) -> User:
@@ -309,7 +309,7 @@ class MeView(QueryMixin, views.APIView):
         with recorded_of_staff(user):
             return serializer.save()
 
-    def answer(self, user: User) -> Response:
+    def respond(self, user: User) -> Response:
         profile = Profile.objects.of_user(user)
         accounts = Account.objects.filter(profile=profile).order_by("id")
         me = {"user": user, "profile": profile, "accounts": accounts}

@@ -4,7 +4,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 
 
 class CountingHasher(MD5PasswordHasher):
-    """Quick, and with a list that grows by one for each password it has hashed."""
+    """Fast hasher with a list that grows by one for each password that it hashes."""
 
     runs: list[None] = []
 

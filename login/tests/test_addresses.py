@@ -24,7 +24,7 @@ def address_of(settings, proxies, forwarded=None, remote=PROXY):
         (1, f"{FAKE}, {CLIENT}", CLIENT),
         (1, f"{FAKE},{FAKE} , {CLIENT} ", CLIENT),
         (2, f"{FAKE}, {CLIENT}, 10.0.0.2", CLIENT),
-        # Fewer than the proxies add: it bypassed them, so its own header is not believed.
+        # Fewer addresses than proxies: the request bypassed some, so its header is not trusted.
         (1, None, PROXY),
         (2, CLIENT, PROXY),
         (1, "", PROXY),
@@ -32,7 +32,7 @@ def address_of(settings, proxies, forwarded=None, remote=PROXY):
         (1, f"{CLIENT}, {'9' * 5000}", "unknown"),
     ],
 )
-def test_only_the_part_that_the_proxies_added_is_believed(settings, proxies, forwarded, address):
+def test_only_the_part_that_the_proxies_added_is_trusted(settings, proxies, forwarded, address):
     assert address_of(settings, proxies, forwarded) == address
 
 
@@ -78,18 +78,18 @@ def fail(client, **headers):
 
 # No day ends during the test.
 @time_machine.travel("2027-01-15 12:00 +0000")
-def test_a_forged_header_is_no_new_address_to_the_limits(db, anyone, settings):
+def test_a_forged_header_does_not_evade_the_limits(db, anyone, settings):
     settings.LOGIN_RATE_PER_ADDRESS = "2/d"
     for proxies, forwarded in (0, "203.0.113.{}"), (1, "203.0.113.{}, 192.0.2.7"):
         settings.TRUSTED_PROXIES = proxies
 
-        answers = [fail(anyone, **{"X-Forwarded-For": forwarded.format(n)}) for n in range(3)]
+        responses = [fail(anyone, **{"X-Forwarded-For": forwarded.format(n)}) for n in range(3)]
 
-        assert answers == [401, 401, 429]
+        assert responses == [401, 401, 429]
 
 
 @pytest.mark.parametrize(("trusted", "status"), [(False, 301), (True, 200)])
-def test_a_forwarded_scheme_is_believed_if_so_configured(client, settings, trusted, status):
+def test_a_forwarded_scheme_is_trusted_if_configured(client, settings, trusted, status):
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if trusted else None
 

@@ -37,14 +37,14 @@ def names_in(response):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_staff_alone_opens_every_page(staff, boss, page):
+def test_staff_can_open_every_page(staff, boss, page):
     assert not boss.user.is_superuser
     assert not boss.user.get_user_permissions()
     assert staff.get(page).status_code == 200
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_nobody_else_gets_in(alice, page):
+def test_others_cannot_open_any_page(alice, page):
     superuser = Person.join("root", is_superuser=True)
     former = Person.join("former", is_staff=True, is_active=False)
     for user in (None, alice.user, superuser.user, former.user):
@@ -56,7 +56,7 @@ def test_nobody_else_gets_in(alice, page):
         assert response.headers["Location"].startswith("/admin/login/")
 
 
-def test_nobody_else_writes(alice, bob):
+def test_others_cannot_write(alice, bob):
     client = Client()
     client.force_login(alice.user)
     transfer = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 1}
@@ -79,7 +79,7 @@ def test_staff_logs_in_with_a_password(boss, alice):
     assert log_in(alice) == 302
 
 
-def test_tokens_and_groups_are_nowhere(staff, alice):
+def test_tokens_and_groups_have_no_pages(staff, alice):
     token = str(RefreshToken.for_user(alice.user))
     group = Group.objects.create(name="auditors")
 
@@ -131,7 +131,7 @@ def test_a_username_that_is_taken_is_refused(staff, alice):
 
 
 def test_a_username_taken_at_the_same_moment_is_refused(staff, alice, bob, monkeypatch):
-    # The form finds the name free, and only the database knows better.
+    # The form finds the name free; only the database detects the conflict.
     monkeypatch.setattr(User, "validate_unique", lambda self, exclude=None: None)
     path = f"{USERS}{bob.user.pk}/change/"
     response = staff.post(path, user_form(bob.user, username="alice"), follow=True)
@@ -145,7 +145,7 @@ def test_a_user_is_edited_with_the_profile(staff, alice, bob):
     page = staff.get(path).content.decode()
     names = set(re.findall(r'name="([^"]+)"', page))
     assert {"username", "is_staff", "profile-0-cuit", "profile-0-accounts"} <= names
-    # Being staff is the only right there is, and no page suggests another.
+    # `is_staff` is the only permission, and no page suggests another.
     assert not names & {"groups", "user_permissions", "is_superuser"}
 
     data = user_form(
@@ -237,9 +237,9 @@ def test_a_search_for_a_nul_finds_nobody(staff, alice, path):
 @pytest.mark.parametrize("path", [USERS, PROFILES])
 def test_a_search_for_thousands_of_words_finds_nobody(staff, alice, path):
     assert names_in(staff.get(f"{path}?q={'a+' * 100}")) == ["alice"]
-    answer = staff.get(f"{path}?q={'a+' * 4000}")
+    response = staff.get(f"{path}?q={'a+' * 4000}")
 
-    assert (answer.status_code, names_in(answer)) == (200, [])
+    assert (response.status_code, names_in(response)) == (200, [])
 
 
 # --- Profiles ----------------------------------------------------------------------------
@@ -283,13 +283,13 @@ def test_a_missing_account_is_an_error_of_the_form(staff, alice, number):
     alone = staff.post(profile_page, {"accounts": accounts, "cuit": "20-1"})
 
     [inline] = with_inline.context["inline_admin_formsets"]
-    for answer, errors in (
+    for response, errors in (
         (with_inline, inline.formset.forms[0].errors),
         (alone, form(alone).errors),
     ):
-        assert (answer.status_code, [*errors]) == (200, ["accounts"])
-        # What can be is chosen still.
-        assert f'<option value="{alice.account.pk}" selected>' in answer.content.decode()
+        assert (response.status_code, [*errors]) == (200, ["accounts"])
+        # The existing account is still selected.
+        assert f'<option value="{alice.account.pk}" selected>' in response.content.decode()
     profile.refresh_from_db()
     assert (profile.cuit, [*profile.accounts.all()]) == (None, [alice.account])
 
@@ -325,8 +325,8 @@ def test_search_and_filters(staff, alice, bob):
 @pytest.mark.parametrize(
     "query", ["q=%00", "q=%25", "username=%00", "cuit=%00", "is_staff__exact=x"]
 )
-def test_a_senseless_query_is_not_a_server_error(staff, path, query):
-    # Django answers a query by a field that no filter names with 400.
+def test_a_nonsensical_query_is_not_a_server_error(staff, path, query):
+    # Django returns 400 for a query by a field that is not a filter.
     assert staff.get(f"{path}?{query}", follow=True).status_code in (200, 400)
 
 

@@ -1,4 +1,4 @@
-"""Every path of the API needs a token, except those that give one."""
+"""Every path of the API needs a token, except those that issue one."""
 
 import pytest
 from django.urls import URLPattern, reverse
@@ -98,7 +98,7 @@ def test_a_bad_token_returns_401(alice, anyone, header):
         ("Bearer x", "token_not_valid"),
     ],
 )
-def test_the_code_tells_what_is_wrong_with_the_header(db, anyone, header, code):
+def test_the_code_names_the_error_in_the_header(db, anyone, header, code):
     response = anyone.get("/api/accounts/", headers={"Authorization": header})
 
     assert (response.status_code, response.json()["code"]) == (401, code)
@@ -112,7 +112,7 @@ def test_the_scheme_may_be_written_in_any_case(alice, anyone, scheme):
 
 
 def test_a_request_reads_its_user_in_one_query(alice, django_assert_num_queries):
-    """The user, the password and the session are one SELECT."""
+    """One SELECT checks the user, the password and the session."""
     request = APIRequestFactory().get("/", headers={"Authorization": header_of(alice.user)})
 
     with django_assert_num_queries(1):

@@ -1,4 +1,4 @@
-"""The user that a development database starts with, and that production refuses."""
+"""The initial user of a development database, whom production refuses."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -36,9 +36,9 @@ def test_migrate_creates_no_user_beside_others(alice, settings):
     assert list(User.objects.all()) == [alice.user]
 
 
-# MariaDB and full-width letters each have their own idea of when two names are the same.
+# Spellings that MariaDB or Unicode normalization treat as the same name.
 @pytest.mark.parametrize("username", ["admin", "ADMIN", "admin ", "\uff41dmin"])
-def test_production_refuses_its_password(db, anyone, client, username):
+def test_production_refuses_the_development_password(db, anyone, client, username):
     User.objects.create_superuser("admin", password="admin")
     login = LOGIN | {"username": username}
 

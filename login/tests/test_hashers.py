@@ -1,4 +1,4 @@
-"""The cost of hashes, their number at once, and the renewal of older ones."""
+"""Password hashes: their cost, their concurrency, and the renewal of older ones."""
 
 import os
 import threading
@@ -42,12 +42,12 @@ def test_an_older_hash_is_renewed_at_login(alice, anyone, older):
 
     wrong = anyone.post("/api/login/", LOGIN | {"password": "wrong"}, format="json")
     assert (wrong.status_code, stored()) == (401, before)
-    answer = anyone.post("/api/login/", LOGIN, format="json")
+    response = anyone.post("/api/login/", LOGIN, format="json")
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert stored().startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
     # The tokens of this login are made with the new hash.
-    access = {"Authorization": f"Bearer {answer.json()['access']}"}
+    access = {"Authorization": f"Bearer {response.json()['access']}"}
     assert anyone.get("/api/accounts/", headers=access).status_code == 200
     renewed = stored()
     assert anyone.post("/api/login/", LOGIN, format="json").status_code == 200
@@ -58,7 +58,7 @@ def test_an_older_hash_is_renewed_at_login(alice, anyone, older):
     ("now", "status"), [(PASSWORD, 200), ("a changed password", 401)], ids=["login", "change"]
 )
 def test_a_hash_that_changes_while_it_is_renewed_stays(alice, anyone, monkeypatch, now, status):
-    """Somebody else renews it at the same time, or changes the password."""
+    """Another request renews it at the same time, or changes the password."""
     quicker = Argon2Hasher().encode(now, "a-salt-of-22-characters")
     hasher = PBKDF2Hasher()
     User.objects.update(password=hasher.encode(PASSWORD, hasher.salt()))
@@ -68,11 +68,11 @@ def test_a_hash_that_changes_while_it_is_renewed_stays(alice, anyone, monkeypatc
         return make_password(raw)
 
     monkeypatch.setattr(backends, "make_password", hash_slowly)
-    answer = anyone.post("/api/login/", LOGIN, format="json")
+    response = anyone.post("/api/login/", LOGIN, format="json")
 
-    assert (answer.status_code, stored()) == (status, quicker)
+    assert (response.status_code, stored()) == (status, quicker)
     if status == 200:
-        access = {"Authorization": f"Bearer {answer.json()['access']}"}
+        access = {"Authorization": f"Bearer {response.json()['access']}"}
         assert anyone.get("/api/accounts/", headers=access).status_code == 200
 
 
@@ -87,7 +87,7 @@ def test_the_workers_share_the_cores(settings, monkeypatch, cores, workers, most
 
 
 @pytest.mark.parametrize("hasher", [Argon2Hasher, PBKDF2Hasher])
-def test_no_more_hashes_at_once(monkeypatch, hasher):
+def test_the_number_of_concurrent_hashes_is_limited(monkeypatch, hasher):
     hasher = hasher()
     # A waiting thread gives up after WAIT_SECONDS, also on a slow machine.
     hasher.iterations = 10_000
@@ -108,7 +108,7 @@ def test_no_more_hashes_at_once(monkeypatch, hasher):
 
         return counted
 
-    # The class of Django that does the work.
+    # Django's class that computes the hash.
     base: Any = type(hasher).__base__
     encoded = hasher.encode(PASSWORD, "a-salt-of-22-characters")
     monkeypatch.setattr(base, "encode", count(base.encode))
@@ -130,16 +130,16 @@ def test_no_more_hashes_at_once(monkeypatch, hasher):
     assert (len(seen), max(seen)) == (6, 2)
 
 
-def test_who_waits_too_long_is_asked_to_come_back(alice, client, anyone, monkeypatch):
+def test_a_login_that_waits_too_long_is_asked_to_retry(alice, client, anyone, monkeypatch):
     turns = threading.BoundedSemaphore(1)
     monkeypatch.setattr(hashers, "turns", turns)
     monkeypatch.setattr(hashers, "WAIT_SECONDS", 0.01)
     with turns:
-        answer = anyone.post("/api/login/", LOGIN, format="json")
+        response = anyone.post("/api/login/", LOGIN, format="json")
         admin = client.post("/admin/login/", LOGIN)
 
-    assert (answer.status_code, answer["Retry-After"]) == (503, "1")
-    assert answer.json() == {"detail": "The server is busy. Try again later.", "code": "busy"}
+    assert (response.status_code, response["Retry-After"]) == (503, "1")
+    assert response.json() == {"detail": "The server is busy. Try again later.", "code": "busy"}
     assert (admin.status_code, admin["Retry-After"]) == (503, "1")
-    # The turn was given back, and nothing was counted as a failure.
+    # The turn was released, and nothing was counted as a failure.
     assert anyone.post("/api/login/", LOGIN, format="json").status_code == 200

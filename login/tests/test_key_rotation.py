@@ -1,4 +1,4 @@
-"""Tokens that the old SECRET_KEY signed are valid as long as that key is a fallback."""
+"""Tokens signed with the old SECRET_KEY stay valid as long as that key is a fallback."""
 
 import pytest
 from rest_framework.test import APIClient
@@ -11,7 +11,7 @@ NEW = "the-new-key-6ba7b810-9dad-11d1-80b4-00c04fd430c8-new"
 
 @pytest.fixture
 def keys(settings):
-    """A function that gives the server other keys, as a restart would."""
+    """Return a function that changes the keys of the server, as a restart would."""
 
     def use(key, *fallbacks):
         settings.SECRET_KEY = key
@@ -20,24 +20,24 @@ def keys(settings):
     return use
 
 
-def answers(refresh, access):
+def statuses(refresh, access):
     client = APIClient()
     renewed = client.post("/api/login/refresh/", {"refresh": refresh}, format="json")
-    looked = client.get("/api/accounts/", headers={"Authorization": f"Bearer {access}"})
-    return renewed.status_code, looked.status_code
+    read = client.get("/api/accounts/", headers={"Authorization": f"Bearer {access}"})
+    return renewed.status_code, read.status_code
 
 
 def test_tokens_outlive_their_key_as_long_as_it_is_a_fallback(alice, keys):
     keys(OLD)
     token = RefreshToken.for_user(alice.user)
     old = str(token), str(token.access_token)
-    assert answers(*old) == (200, 200)
+    assert statuses(*old) == (200, 200)
 
     keys(NEW, "another-fallback-" * 3, OLD)
-    assert answers(*old) == (200, 200)
+    assert statuses(*old) == (200, 200)
 
     keys(NEW)
-    assert answers(*old) == (401, 401)
+    assert statuses(*old) == (401, 401)
 
 
 def test_new_tokens_are_signed_with_the_new_key(alice, anyone, keys):
@@ -49,8 +49,8 @@ def test_new_tokens_are_signed_with_the_new_key(alice, anyone, keys):
     renewed = anyone.post("/api/login/refresh/", {"refresh": old}, format="json").json()
 
     keys(NEW)
-    assert answers(fresh["refresh"], fresh["access"]) == (200, 200)
-    assert answers(fresh["refresh"], renewed["access"]) == (200, 200)
+    assert statuses(fresh["refresh"], fresh["access"]) == (200, 200)
+    assert statuses(fresh["refresh"], renewed["access"]) == (200, 200)
 
 
 def test_an_old_refresh_token_can_be_ended(alice, anyone, keys):
@@ -62,10 +62,10 @@ def test_an_old_refresh_token_can_be_ended(alice, anyone, keys):
     logout = anyone.post("/api/login/logout/", {"refresh": old[0]}, format="json")
 
     assert logout.status_code == 200
-    assert answers(*old) == (401, 401)
+    assert statuses(*old) == (401, 401)
 
 
-def test_an_old_key_makes_no_expired_token_good(alice, keys):
+def test_an_old_key_does_not_revive_an_expired_token(alice, keys):
     keys(OLD)
     token = RefreshToken.for_user(alice.user)
     access = token.access_token
@@ -74,4 +74,4 @@ def test_an_old_key_makes_no_expired_token_good(alice, keys):
     old = str(token), str(access)
     keys(NEW, OLD)
 
-    assert answers(*old) == (401, 401)
+    assert statuses(*old) == (401, 401)

@@ -36,9 +36,9 @@ def test_the_api_keeps_the_last_one(boss, alice, method, change):
     Person.join("gone", is_staff=True, is_active=False)
     rows = list(User.objects.order_by("pk").values())
 
-    answer = boss.request(method, path(boss), change)
+    response = boss.request(method, path(boss), change)
 
-    assert (answer.status_code, answer.json()) == (400, REFUSED)
+    assert (response.status_code, response.json()) == (400, REFUSED)
     assert list(User.objects.order_by("pk").values()) == rows
 
     second = Person.join("second", is_staff=True)
@@ -47,7 +47,7 @@ def test_the_api_keeps_the_last_one(boss, alice, method, change):
     assert is_staff(second)
 
 
-def test_other_edits_of_the_last_one_are_free(boss):
+def test_other_edits_of_the_last_one_are_allowed(boss):
     change = {"first_name": "Bo", "is_staff": True, "is_active": True}
 
     assert boss.patch(path(boss), change).status_code == 200
@@ -65,9 +65,9 @@ def test_the_page_of_the_admin_keeps_the_last_one(staff, boss, flags):
     for name in "is_active", "is_staff":
         form.pop(name, None)
 
-    answer = staff.post(page, form | flags, follow=True)
+    response = staff.post(page, form | flags, follow=True)
 
-    assert messages(answer) == [REFUSED["detail"]]
+    assert messages(response) == [REFUSED["detail"]]
     assert is_staff(boss)
     Person.join("second", is_staff=True)
     staff.post(page, form | flags)
@@ -76,23 +76,23 @@ def test_the_page_of_the_admin_keeps_the_last_one(staff, boss, flags):
 
 def test_the_admin_does_not_delete_the_last_one(staff, boss, alice):
     page = f"{USERS}{boss.user.pk}/delete/"
-    for answer in (
+    for response in (
         staff.post(page, {"post": "yes"}, follow=True),
         act(staff, USERS, "delete_selected", alice.user, boss.user, post="yes"),
     ):
-        assert messages(answer) == [REFUSED["detail"]]
+        assert messages(response) == [REFUSED["detail"]]
         assert is_staff(boss)
         assert User.objects.count() == 2
 
     second = Person.join("second", is_staff=True)
-    answer = act(staff, USERS, "delete_selected", second.user, boss.user, post="yes")
-    assert messages(answer) == [REFUSED["detail"]]
+    response = act(staff, USERS, "delete_selected", second.user, boss.user, post="yes")
+    assert messages(response) == [REFUSED["detail"]]
     assert User.objects.count() == 3
     staff.post(page, {"post": "yes"})
     assert sorted(User.objects.values_list("username", flat=True)) == ["alice", "second"]
 
 
-# Each of these logs in, while both still can, and returns a request that removes the other one.
+# Each of these logs in while both still can, and returns a request that removes the other one.
 
 
 def by_api(person, other):
@@ -120,8 +120,8 @@ def delete_in_admin(person, other):
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("attack", [by_api, delete_by_api, in_admin, delete_in_admin])
-def test_two_who_remove_each_other(boss, attack, caplog):
-    """One of them is left, and no deadlock had to be resolved on the way."""
+def test_one_remains_when_two_remove_each_other(boss, attack, caplog):
+    """One of them remains, and no deadlock occurs."""
     second = Person.join("second", is_staff=True)
     for _ in range(10):
         for person in boss, second:

@@ -1,4 +1,4 @@
-"""The login, which trades a name and a password for a pair of tokens."""
+"""Login: a username and a password for a pair of tokens."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,7 +10,7 @@ from login.tokens import AccessToken
 LOGIN = {"username": "alice", "password": PASSWORD}
 
 
-def test_the_right_password_gives_two_tokens_that_work(alice, anyone):
+def test_the_right_password_returns_two_working_tokens(alice, anyone):
     response = anyone.post("/api/login/", LOGIN, format="json")
 
     assert response.status_code == 200
@@ -70,7 +70,7 @@ def test_a_login_needs_post(anyone):
 
 
 def test_new_passwords_are_hashed_with_argon2():
-    # The hashers of this test run are replaced by a quick one, so the file itself is asked.
+    # `django.conf.settings` has a fast hasher in tests, so this reads the module itself.
     assert settings.PASSWORD_HASHERS[0] == "login.hashers.Argon2Hasher"
 
 
@@ -79,8 +79,8 @@ def test_a_response_states_when_the_access_token_expires(alice, anyone, path):
     tokens = anyone.post("/api/login/", LOGIN, format="json").json()
     body = LOGIN if path == "/api/login/" else {"refresh": tokens["refresh"]}
 
-    answer = anyone.post(path, body, format="json").json()
+    response = anyone.post(path, body, format="json").json()
 
-    token = AccessToken(answer["access"])
-    assert answer["expires_in"] == AccessToken.lifetime.total_seconds()
-    assert abs(token["exp"] - token["iat"] - answer["expires_in"]) <= 1
+    token = AccessToken(response["access"])
+    assert response["expires_in"] == AccessToken.lifetime.total_seconds()
+    assert abs(token["exp"] - token["iat"] - response["expires_in"]) <= 1

@@ -1,4 +1,4 @@
-"""The logout, which ends one session: its refresh token and its access tokens."""
+"""Logout ends one session: its refresh token and its access tokens."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ def post(client, path, token):
     return client.post(path, {"refresh": str(token)}, format="json")
 
 
-def test_a_logout_ends_this_refresh_token_alone(alice, anyone):
+def test_a_logout_ends_only_this_refresh_token(alice, anyone):
     here, elsewhere = RefreshToken.for_user(alice.user), RefreshToken.for_user(alice.user)
 
     response = post(anyone, "/api/login/logout/", here)
@@ -37,15 +37,15 @@ def test_the_access_tokens_end_with_their_session(alice, anyone):
     assert post(anyone, "/api/login/logout/", here).status_code == 200
 
     for access in here.access_token, renewed:
-        answer = look(access)
-        assert (answer.status_code, answer.json()) == (
+        response = look(access)
+        assert (response.status_code, response.json()) == (
             401,
             {"detail": "The session of the token has ended.", "code": "token_not_valid"},
         )
     assert look(elsewhere.access_token).status_code == 200
 
 
-def test_a_token_without_a_session_goes_on(alice, anyone):
+def test_a_token_without_a_session_stays_valid(alice, anyone):
     token = RefreshToken.for_user(alice.user)
     del token["sid"]
     access = {"Authorization": f"Bearer {token.access_token}"}
@@ -56,7 +56,7 @@ def test_a_token_without_a_session_goes_on(alice, anyone):
     assert anyone.get("/api/accounts/", headers=access).status_code == 200
 
 
-def test_ended_sessions_are_forgotten_with_their_last_token(alice, anyone):
+def test_ended_sessions_are_deleted_once_their_last_token_expires(alice, anyone):
     tokens = [RefreshToken.for_user(alice.user) for _ in range(2)]
     for token in tokens:
         assert post(anyone, "/api/login/logout/", token).status_code == 200

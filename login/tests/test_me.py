@@ -19,10 +19,10 @@ def test_me(request, alice, bob, boss, who):
         if account.profile_set.filter(user=person.user)
     ]
 
-    answer = person.get("/api/me/")
+    response = person.get("/api/me/")
 
-    assert answer.status_code == 200
-    assert answer.json() == {
+    assert response.status_code == 200
+    assert response.json() == {
         "user": {
             "id": person.user.pk,
             "username": who,
@@ -50,10 +50,10 @@ def test_a_user_without_a_profile_gets_one(db):
     # bulk_create() sends no signal.
     [carol] = User.objects.bulk_create([User(username="carol")])
 
-    answer = Person(carol).get("/api/me/")
+    response = Person(carol).get("/api/me/")
 
-    assert answer.json()["profile"]["user_id"] == carol.pk
-    assert answer.json()["profile"]["accounts"] == answer.json()["accounts"] == []
+    assert response.json()["profile"]["user_id"] == carol.pk
+    assert response.json()["profile"]["accounts"] == response.json()["accounts"] == []
 
 
 def test_a_request_without_a_token_returns_401(anyone):
@@ -70,11 +70,11 @@ def test_your_own_names_and_email_are_edited(alice):
     changes = {"first_name": "Alice", "email": "alice@wallet.example"}
     others = {"username": "boss", "password": "x", "is_staff": True, "is_active": False, "id": 1}
 
-    answer = alice.patch("/api/me/", others | changes)
+    response = alice.patch("/api/me/", others | changes)
 
-    assert answer.status_code == 200
-    assert answer.json() == alice.get("/api/me/").json()
-    assert answer.json()["user"]["first_name"] == "Alice"
+    assert response.status_code == 200
+    assert response.json() == alice.get("/api/me/").json()
+    assert response.json()["user"]["first_name"] == "Alice"
     assert User.objects.values().get(pk=alice.user.pk) == before | changes
     assert not Record.objects.exists()
 
@@ -82,16 +82,16 @@ def test_your_own_names_and_email_are_edited(alice):
 @pytest.mark.parametrize(
     "change", [{"email": "nowhere"}, {"first_name": "x" * 151}, {"last_name": "\0"}, {"email": 1}]
 )
-def test_a_wrong_edit_names_the_field_and_changes_nothing(alice, change):
+def test_an_invalid_edit_names_the_field_and_changes_nothing(alice, change):
     before = User.objects.values().get(pk=alice.user.pk)
 
-    answer = alice.patch("/api/me/", {"first_name": "Al"} | change)
+    response = alice.patch("/api/me/", {"first_name": "Al"} | change)
 
-    assert (answer.status_code, list(answer.json())) == (400, list(change))
+    assert (response.status_code, list(response.json())) == (400, list(change))
     assert User.objects.values().get(pk=alice.user.pk) == before
 
 
-def test_what_staff_edits_of_themselves_is_recorded(boss):
+def test_an_edit_by_staff_of_their_own_names_is_recorded(boss):
     assert boss.patch("/api/me/", {"first_name": "Bo"}).status_code == 200
 
     record = Record.objects.get()
@@ -99,5 +99,5 @@ def test_what_staff_edits_of_themselves_is_recorded(boss):
     assert record.changes == {"first_name": ["", "Bo"]}
 
 
-def test_the_root_leads_there(anyone):
+def test_the_root_links_to_me(anyone):
     assert anyone.get("/api/").json()["me"] == "http://testserver/api/me/"

@@ -33,13 +33,13 @@ def stored():
 
 @pytest.fixture
 def spare(db):
-    """An account in nobody's profile, so that ids of profiles, users and accounts differ."""
+    """Open an account in no profile, so that ids of profiles, users and accounts differ."""
     return Account.objects.create(currency="EUR")
 
 
 @pytest.fixture
 def bare(db):
-    """A user without a profile: bulk_create() sends no signal."""
+    """Create a user without a profile: bulk_create() sends no signal."""
     User.objects.bulk_create([User(username="bare")])
     return User.objects.get(username="bare")
 
@@ -73,7 +73,7 @@ def test_an_edit_changes_the_profile(boss, alice, bob, spare, method):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
-def test_an_edit_leaves_alone_what_it_does_not_name(boss, alice, method):
+def test_an_edit_keeps_omitted_fields(boss, alice, method):
     boss.patch(path(alice), FIELDS)
 
     response = boss.request(method, path(alice), {"company": None})
@@ -84,7 +84,7 @@ def test_an_edit_leaves_alone_what_it_does_not_name(boss, alice, method):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize("fields", [{}, {"company": "ACME"}])
-def test_a_form_leaves_alone_what_it_does_not_name(boss, alice, method, fields):
+def test_a_form_keeps_omitted_fields(boss, alice, method, fields):
     form = {"Content-Type": "application/x-www-form-urlencoded"}
 
     response = boss.request(method, path(alice), urlencode(fields), **form)
@@ -128,7 +128,7 @@ def test_the_accounts_are_looked_up_together(boss, alice):
     assert cost(ids * 50) == few
 
 
-def test_accounts_that_are_unknown_are_named(boss, alice):
+def test_unknown_accounts_are_named(boss, alice):
     before = stored()
     known, unknown = alice.account.pk, [alice.account.pk + 1000, alice.account.pk + 1001]
 
@@ -152,7 +152,7 @@ def test_an_invalid_list_of_accounts_is_refused(boss, alice, ids):
 
 
 @pytest.mark.parametrize(("method", "where"), [("POST", "/api/profiles/"), ("DELETE", None)])
-def test_profiles_come_and_go_with_their_user_alone(boss, alice, method, where):
+def test_profiles_are_created_and_deleted_only_with_their_user(boss, alice, method, where):
     before = stored()
 
     response = boss.request(method, where or path(alice), FIELDS)
@@ -189,7 +189,7 @@ def test_a_refused_edit_changes_nothing(boss, alice, fields):
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_adding_an_account_twice_is_as_good_as_once(boss, alice, spare, times):
+def test_adding_an_account_twice_is_harmless(boss, alice, spare, times):
     for _ in range(times):
         response = boss.post(path(alice, "add_account/"), {"account_id": spare.pk})
 
@@ -199,7 +199,7 @@ def test_adding_an_account_twice_is_as_good_as_once(boss, alice, spare, times):
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_removing_an_account_twice_is_as_good_as_once(boss, alice, times):
+def test_removing_an_account_twice_is_harmless(boss, alice, times):
     for _ in range(times):
         response = boss.post(path(alice, "remove_account/"), {"account_id": alice.account.pk})
 
@@ -237,14 +237,14 @@ def test_the_profile_of_an_unknown_user_is_not_found(boss, alice, id):
     before = stored()
     account = {"account_id": alice.account.pk}
 
-    answers = [
+    responses = [
         boss.get(f"/api/profiles/{id}/"),
         boss.patch(f"/api/profiles/{id}/", FIELDS),
         boss.post(f"/api/profiles/{id}/add_account/", account),
         boss.post(f"/api/profiles/{id}/remove_account/", account),
     ]
 
-    assert [answer.status_code for answer in answers] == [404] * 4
+    assert [response.status_code for response in responses] == [404] * 4
     assert stored() == before
 
 
@@ -259,7 +259,7 @@ def test_the_profile_of_an_unknown_user_is_not_found(boss, alice, id):
         ("POST", "remove_account/"),
     ],
 )
-def test_users_and_strangers_stay_outside(alice, bob, anyone, method, action):
+def test_users_and_strangers_have_no_access(alice, bob, anyone, method, action):
     before = stored()
     body = FIELDS | {"account_id": bob.account.pk}
 
@@ -273,7 +273,7 @@ def test_the_list_is_closed_to_users_and_strangers(alice, anyone):
     assert anyone.get("/api/profiles/").status_code == 401
 
 
-def test_a_missing_profile_is_made_when_it_is_asked_for(boss, bare):
+def test_a_missing_profile_is_created_when_it_is_read(boss, bare):
     response = boss.get(f"/api/profiles/{bare.pk}/")
 
     assert (response.status_code, response.json()) == (200, {"user_id": bare.pk, **EMPTY})
@@ -315,7 +315,7 @@ def test_a_fixture_brings_its_own_profile(boss, alice, tmp_path):
     assert stored() == before
 
 
-def test_the_list_is_in_the_order_that_was_asked_for(boss, alice, bob):
+def test_the_list_has_the_requested_order(boss, alice, bob):
     ids = [boss.user.pk, alice.user.pk, bob.user.pk]
 
     for ordering in "id", "-id":

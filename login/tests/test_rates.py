@@ -1,4 +1,4 @@
-"""Limits of failed logins, for each door, address and name."""
+"""Rate limits of failed logins, for each kind of login, address and name."""
 
 import re
 
@@ -23,14 +23,14 @@ def small_rates(settings):
 
 @pytest.fixture(autouse=True)
 def clock():
-    """A clock that stands still, 20 seconds before the end of its minute, until a test moves it."""
+    """Stop the clock 20 seconds before the end of a minute, until a test moves it."""
     with time_machine.travel(1_800_000_040, tick=False) as clock:
         yield clock
 
 
 @pytest.fixture
 def log_in(anyone):
-    """A function that logs in at the API and returns the response."""
+    """Return a function that logs in at the API and returns the response."""
 
     def log_in(username="alice", password="wrong", address=HOME):
         login = {"username": username, "password": password}
@@ -53,12 +53,12 @@ def statuses(responses):
 
 
 def exhaust(log_in, username="alice"):
-    """Fail as often as may be for one name, from addresses that nobody else uses."""
-    answers = statuses(log_in(username, address=f"100.64.0.{host}") for host in range(1, 7))
-    assert answers == [401] * 5 + [429]
+    """Use up the limit of one name, from addresses that nobody else uses."""
+    responses = statuses(log_in(username, address=f"100.64.0.{host}") for host in range(1, 7))
+    assert responses == [401] * 5 + [429]
 
 
-def test_an_address_may_fail_so_often_whatever_names_it_tries(alice, bob, log_in):
+def test_the_failures_of_an_address_are_limited_across_names(alice, bob, log_in):
     assert statuses(log_in(name) for name in ("alice", "bob", "nobody")) == [401] * 3
 
     response = log_in("carol")
@@ -68,7 +68,7 @@ def test_an_address_may_fail_so_often_whatever_names_it_tries(alice, bob, log_in
         "detail": "Too many failed logins. Try again in 20 seconds.",
         "code": "too_many_failed_logins",
     }
-    # Not even the right password is looked at, or the answer would tell that it was right.
+    # Not even the right password is checked; the response would reveal that it is right.
     assert log_in("alice", PASSWORD).status_code == 429
     assert log_in("alice", PASSWORD, address=OFFICE).status_code == 200
 
@@ -84,11 +84,11 @@ def test_the_window_ends(alice, log_in, clock):
 
 
 @pytest.mark.parametrize("username", ["alice", "nobody", "admin"])
-def test_a_name_may_be_failed_so_often_wherever_from(alice, log_in, username):
+def test_the_failures_of_a_name_are_limited_across_addresses(alice, log_in, username):
     exhaust(log_in, username)
 
     assert log_in(username, PASSWORD).status_code == 429
-    # The others go on.
+    # Other names are not affected.
     assert log_in("bob").status_code == 401
 
 
@@ -102,14 +102,14 @@ def test_one_address_cannot_use_up_a_name_by_default():
     assert address.most / address.seconds < name.most / name.seconds
 
 
-def test_nobody_keeps_an_owner_out_of_the_addresses_that_are_known(alice, log_in, clock):
+def test_nobody_can_lock_a_user_out_of_a_known_address(alice, log_in, clock):
     assert log_in("alice", PASSWORD, HOME).status_code == 200
     clock.shift(3600)
 
     exhaust(log_in)
 
     assert log_in("alice", PASSWORD, HOME).status_code == 200
-    # Elsewhere the owner waits for the end of the minute, like anybody.
+    # At other addresses the user waits for the end of the minute, like anybody else.
     assert log_in("alice", PASSWORD, OFFICE).status_code == 429
 
 
@@ -127,7 +127,7 @@ def test_a_known_address_has_a_limit_too(alice, log_in, settings):
 
     assert statuses(log_in() for _ in range(6)) == [401] * 5 + [429]
     assert log_in("alice", PASSWORD).status_code == 429
-    # What fails there takes nothing from the others.
+    # Failures there do not count against other addresses.
     assert log_in("alice", PASSWORD, OFFICE).status_code == 200
 
 
@@ -139,7 +139,7 @@ def test_a_refresh_makes_an_address_known(alice, log_in, refresh):
     assert log_in("alice", PASSWORD, HOME).status_code == 200
 
 
-def test_a_name_in_other_letters_is_the_same_name(alice, log_in):
+def test_a_name_in_full_width_letters_is_the_same_name(alice, log_in):
     # Full-width letters, which Django stores as plain ones.
     exhaust(log_in, "\uff41lice")
 
@@ -156,7 +156,7 @@ def test_only_failures_count(alice, log_in, refresh):
 
 
 def test_a_refused_attempt_is_not_counted(alice, log_in, clock):
-    """Whoever goes on knocking while refused does not make the next window shorter."""
+    """Attempts that were refused do not count in the next window."""
     assert statuses(log_in() for _ in range(50)) == [401] * 3 + [429] * 47
 
     clock.shift(20)
@@ -164,8 +164,8 @@ def test_a_refused_attempt_is_not_counted(alice, log_in, clock):
     assert statuses(log_in() for _ in range(4)) == [401] * 3 + [429]
 
 
-def test_guesses_at_once_are_not_more_guesses(alice):
-    """All have passed the first look at the counts before any of them has failed."""
+def test_concurrent_guesses_do_not_exceed_the_limit(alice):
+    """All attempts pass the first check of the counts before any of them fails."""
     request = RequestFactory().post("/api/login/", REMOTE_ADDR=HOME)
     attempts = [Attempt(LOGIN, request) for _ in range(20)]
     right = Attempt(LOGIN, request)
@@ -183,7 +183,9 @@ def test_guesses_at_once_are_not_more_guesses(alice):
         right.succeeded(alice.user)
 
 
-def test_a_user_may_log_in_so_often(alice, bob, log_in, log_in_to_admin, hashes, settings, clock):
+def test_the_logins_of_a_user_are_limited(
+    alice, bob, log_in, log_in_to_admin, hashes, settings, clock
+):
     """A right password costs the server as much as a wrong one."""
     settings.LOGIN_RATE_PER_USER = "3/m"
     assert statuses(log_in("alice", PASSWORD) for _ in range(3)) == [200] * 3
@@ -215,7 +217,7 @@ def test_concurrent_right_passwords_do_not_exceed_the_limit(alice, settings):
         attempts[3].succeeded(alice.user)
 
 
-def test_failures_and_refreshes_are_no_logins(alice, log_in, refresh, settings):
+def test_failures_and_refreshes_do_not_count_as_logins(alice, log_in, refresh, settings):
     settings.LOGIN_RATE_PER_USER = "1/m"
     assert log_in().status_code == 401
     token = RefreshToken.for_user(alice.user)
@@ -225,7 +227,7 @@ def test_failures_and_refreshes_are_no_logins(alice, log_in, refresh, settings):
     assert refresh(token).status_code == 200
 
 
-def test_concurrent_right_passwords_are_no_failed_logins(alice):
+def test_concurrent_right_passwords_do_not_count_as_failures(alice):
     request = RequestFactory().post("/api/login/", REMOTE_ADDR=HOME)
     attempts = [Attempt(LOGIN, request) for _ in range(20)]
 
@@ -296,9 +298,9 @@ def test_dead_tokens_of_a_user_are_limited_from_all_addresses(alice, bob, boss, 
     alive = RefreshToken.for_user(alice.user)
     assert refresh(alive, HOME).status_code == 200
 
-    answers = statuses(refresh(dead, f"100.64.0.{host}") for host in range(1, 7))
+    responses = statuses(refresh(dead, f"100.64.0.{host}") for host in range(1, 7))
 
-    assert answers == [401] * 5 + [429]
+    assert responses == [401] * 5 + [429]
     assert refresh(alive, OFFICE).status_code == 429
     assert refresh(alive, HOME).status_code == 200
     assert refresh(RefreshToken.for_user(bob.user), OFFICE).status_code == 200
@@ -315,7 +317,7 @@ def test_a_forged_token_does_not_use_up_the_count_of_its_user(alice, refresh):
 # --- Off, and the general limit ------------------------------------------------------------
 
 
-def test_an_empty_rate_is_no_limit(alice, log_in, settings):
+def test_an_empty_rate_means_no_limit(alice, log_in, settings):
     settings.LOGIN_RATE_PER_ADDRESS = settings.LOGIN_RATE_PER_USERNAME = ""
 
     assert statuses(log_in() for _ in range(30)) == [401] * 30
@@ -363,12 +365,12 @@ def check():
         raise SystemExit(str(error)) from error
 
 
-# --- What a failed login tells -------------------------------------------------------------
+# --- Failed logins reveal nothing ------------------------------------------------------------
 
 
 @pytest.fixture
 def hashes(settings):
-    """The list of runs of the password hasher."""
+    """Return the list of runs of the password hasher."""
     settings.PASSWORD_HASHERS = ["login.tests.hasher.CountingHasher"]
     from login.tests.hasher import CountingHasher
 
@@ -376,7 +378,7 @@ def hashes(settings):
     return CountingHasher.runs
 
 
-def test_every_failed_login_costs_one_hash_and_says_the_same(db, hashes, log_in, settings):
+def test_every_failed_login_costs_one_hash_and_gets_the_same_response(db, hashes, log_in, settings):
     settings.LOGIN_RATE_PER_ADDRESS = ""
     Person.join("alice")
     Person.join("sleeper", is_active=False)
@@ -406,7 +408,7 @@ def test_every_failed_login_costs_one_hash_and_says_the_same(db, hashes, log_in,
         seen.append((len(hashes), response.status_code, headers, response.content))
 
     assert seen[0][:2] == (1, 401)
-    assert all(answer == seen[0] for answer in seen)
+    assert all(response == seen[0] for response in seen)
 
 
 def test_a_refused_attempt_costs_no_hash(alice, hashes, log_in):

@@ -1,4 +1,4 @@
-"""Refreshing, and when tokens stop working."""
+"""Refreshing, and the end of tokens."""
 
 import pytest
 from django.db import OperationalError
@@ -16,7 +16,7 @@ def refresh(alice):
     return RefreshToken.for_user(alice.user)
 
 
-def test_a_refresh_gives_an_access_token_again_and_again(alice, anyone, refresh):
+def test_a_refresh_token_can_be_used_repeatedly(alice, anyone, refresh):
     for _ in range(2):
         response = renew(anyone, refresh)
 
@@ -51,9 +51,9 @@ def test_both_tokens_end_with_their_user(alice, boss, anyone, refresh, end, code
 
     end(boss, f"/api/users/{alice.user.pk}/")
 
-    for answer in renew(anyone, refresh), look(anyone, access):
-        assert (answer.status_code, answer.json()["code"]) == (401, code)
-        assert answer["WWW-Authenticate"].startswith("Bearer")
+    for response in renew(anyone, refresh), look(anyone, access):
+        assert (response.status_code, response.json()["code"]) == (401, code)
+        assert response["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_an_edit_of_anything_else_keeps_the_tokens(alice, boss, anyone, refresh):
@@ -72,31 +72,31 @@ def test_a_forged_token_returns_401(alice, anyone, refresh):
     forged = f"{refresh}"[:-4] + "AAAA"
 
     for token in forged, "garbage", "a.b.c":
-        answer = renew(anyone, token)
-        assert (answer.status_code, answer.json()["code"]) == (401, "token_not_valid")
+        response = renew(anyone, token)
+        assert (response.status_code, response.json()["code"]) == (401, "token_not_valid")
 
 
-def test_an_expired_token_says_so(alice, anyone, refresh):
+def test_an_expired_token_has_its_own_code(alice, anyone, refresh):
     access = refresh.access_token
     for token in refresh, access:
         token.set_exp(lifetime=-token.lifetime)
     logout = anyone.post("/api/login/logout/", {"refresh": str(refresh)}, format="json")
 
-    for answer in renew(anyone, refresh), look(anyone, access), logout:
-        assert answer.status_code == 401
-        assert answer["WWW-Authenticate"].startswith("Bearer")
-        assert answer.json() == {"detail": "The token has expired.", "code": "token_expired"}
+    for response in renew(anyone, refresh), look(anyone, access), logout:
+        assert response.status_code == 401
+        assert response["WWW-Authenticate"].startswith("Bearer")
+        assert response.json() == {"detail": "The token has expired.", "code": "token_expired"}
 
 
-def test_a_user_who_is_deleted_in_the_middle_of_a_refresh(alice, anyone, refresh, monkeypatch):
+def test_a_user_who_is_deleted_during_a_refresh_is_not_found(alice, anyone, refresh, monkeypatch):
     def delete_first(token):
         alice.user.delete()
         return user_of(token)
 
     monkeypatch.setattr(views, "user_of", delete_first)
-    answer = renew(anyone, refresh)
+    response = renew(anyone, refresh)
 
-    assert (answer.status_code, answer.json()["code"]) == (401, "user_not_found")
+    assert (response.status_code, response.json()["code"]) == (401, "user_not_found")
 
 
 @pytest.mark.parametrize("value", [None, "", True, [], {}, "\0", "\ud800"])
@@ -107,7 +107,7 @@ def test_a_malformed_refresh_names_the_field(db, anyone, value):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_refresh_that_a_deadlock_undid_is_run_again(alice, anyone, refresh, monkeypatch):
+def test_a_refresh_that_a_deadlock_rolled_back_is_retried(alice, anyone, refresh, monkeypatch):
     failures = [OperationalError(1213, "Deadlock found")]
 
     def fail_once(token):

@@ -16,7 +16,7 @@ PARALLEL = 4
 
 @pytest.fixture(autouse=True)
 def rotation(monkeypatch):
-    # Its modules each hold this object, so a changed SIMPLE_JWT would not reach them.
+    # The modules of simplejwt each hold this object, so a changed SIMPLE_JWT would not reach them.
     monkeypatch.setattr(api_settings, "ROTATE_REFRESH_TOKENS", True)
 
 
@@ -49,13 +49,13 @@ def test_the_next_token_ends_with_a_changed_password(alice):
 
 @needs_row_locks
 @pytest.mark.django_db(transaction=True)
-def test_of_parallel_refreshes_one_succeeds(alice, monkeypatch):
+def test_one_of_several_parallel_refreshes_succeeds(alice, monkeypatch):
     token = RefreshToken.for_user(alice.user)
     start = Barrier(PARALLEL)
     look_up = RefreshToken.check_blacklist
 
     def look_up_together(self):
-        # All of them have looked, and found nothing, before the first one goes on.
+        # All of them have looked and found nothing before the first one continues.
         look_up(self)
         start.wait(timeout=10)
 
@@ -67,6 +67,6 @@ def test_of_parallel_refreshes_one_succeeds(alice, monkeypatch):
 
     monkeypatch.setattr(RefreshToken, "check_blacklist", look_up_together)
     with ThreadPoolExecutor(PARALLEL) as threads:
-        answers = list(threads.map(renew_in_thread, range(PARALLEL)))
+        responses = list(threads.map(renew_in_thread, range(PARALLEL)))
 
-    assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401]
+    assert sorted(response.status_code for response in responses) == [200, 401, 401, 401]

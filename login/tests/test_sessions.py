@@ -18,7 +18,7 @@ def rotation(monkeypatch):
 
 @pytest.fixture
 def wait():
-    """A function that lets time pass for the tokens that were used up."""
+    """Return a function that moves the use of all used tokens back in time."""
 
     def wait(time: timedelta):
         for used in BlacklistedToken.objects.all():
@@ -41,7 +41,7 @@ def test_the_tokens_of_a_session_carry_its_id(alice, anyone):
 
 
 @pytest.mark.parametrize("send", [renew, logout])
-def test_a_token_that_comes_back_ends_its_session(alice, anyone, wait, send):
+def test_a_reused_token_ends_its_session(alice, anyone, wait, send):
     first, elsewhere = RefreshToken.for_user(alice.user), RefreshToken.for_user(alice.user)
     second = renew(anyone, first).json()
     third = renew(anyone, second["refresh"]).json()

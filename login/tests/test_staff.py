@@ -9,7 +9,7 @@ APPS = ("auth", "login", "accounts", "token_blacklist", "any")
 
 
 def rights(user):
-    """Return the answers to every question about a permission or an app of `user`."""
+    """Return the results of all permission checks of `user`."""
     permissions = Permission.objects.select_related("content_type")
     names = [f"{p.content_type.app_label}.{p.codename}" for p in permissions]
     assert "accounts.add_transfer" in names

@@ -1,4 +1,4 @@
-"""Queries of users narrow the list, or are refused."""
+"""Query parameters filter the list of users, or are refused."""
 
 import pytest
 from django.contrib.auth.models import User

@@ -1,4 +1,4 @@
-"""Users, which staff alone sees and edits."""
+"""Users, which only staff can see and edit."""
 
 from urllib.parse import urlencode
 
@@ -24,7 +24,7 @@ NEW = {
 
 
 def shown(user):
-    """What the API tells of a user: everything but the password."""
+    """Return what the API shows of a user: everything but the password."""
     return {"id": user.pk} | {name: getattr(user, name) for name in NEW if name != "password"}
 
 
@@ -90,7 +90,7 @@ def test_an_edit_without_a_password_keeps_it(boss, alice, method):
     alice.user.refresh_from_db()
     assert alice.user.email == "a@example.org"
     assert alice.user.check_password(PASSWORD)
-    # What the edit did not name is as it was.
+    # Omitted fields are unchanged.
     assert (alice.user.is_active, alice.user.is_staff) == (True, False)
 
 
@@ -106,8 +106,8 @@ def test_a_full_edit_needs_the_username(boss, alice, method):
 
 
 @pytest.fixture
-def meanwhile(monkeypatch):
-    """A function that lets `edit` happen after an edit has read the user and before it writes."""
+def before_write(monkeypatch):
+    """Return a function that runs `edit` after an edit has read the user and before it writes."""
 
     def let(edit):
         def update(self, instance, validated_data):
@@ -120,8 +120,8 @@ def meanwhile(monkeypatch):
     return let
 
 
-def test_an_edit_does_not_undo_a_deactivation(boss, alice, meanwhile):
-    meanwhile(lambda users: users.update(is_active=False))
+def test_an_edit_does_not_undo_a_deactivation(boss, alice, before_write):
+    before_write(lambda users: users.update(is_active=False))
 
     response = boss.patch(path(alice), {"first_name": "Alice"})
 
@@ -130,17 +130,17 @@ def test_an_edit_does_not_undo_a_deactivation(boss, alice, meanwhile):
     assert User.objects.get(pk=alice.user.pk).is_active is False
 
 
-def test_an_edit_does_not_bring_a_deleted_user_back(boss, alice, meanwhile):
-    meanwhile(lambda users: users.delete())
+def test_an_edit_does_not_bring_a_deleted_user_back(boss, alice, before_write):
+    before_write(lambda users: users.delete())
 
     response = boss.patch(path(alice), {"first_name": "Alice"})
 
     assert response.status_code == 404
-    # The deletion of this test is in the transaction of the edit, and undone with it.
+    # The deletion of this test is in the transaction of the edit, and rolled back with it.
     assert not User.objects.filter(first_name="Alice").exists()
 
 
-def test_an_edit_of_a_user_who_is_gone_before_it_has_the_lock_is_404(boss, alice, monkeypatch):
+def test_an_edit_of_a_user_deleted_before_the_lock_returns_404(boss, alice, monkeypatch):
     def get_object(self):
         user = read(self)
         User.objects.filter(pk=user.pk).delete()
@@ -161,7 +161,7 @@ def test_the_id_and_other_rights_cannot_be_written(boss, alice):
     assert User.objects.get(username="alice").is_superuser is False
 
 
-def test_a_deleted_user_takes_the_profile_along_and_leaves_the_account(boss, alice):
+def test_deleting_a_user_deletes_the_profile_and_keeps_the_account(boss, alice):
     response = boss.delete(path(alice))
 
     assert (response.status_code, response.content) == (204, b"")
@@ -205,7 +205,7 @@ def test_bad_input_names_the_field_and_changes_nothing(boss, alice, bob, field, 
 
 @pytest.fixture
 def validators(settings):
-    """The validators that settings.py turns on when DEBUG is off."""
+    """Use the password validators of production, as in settings.py."""
     name = "django.contrib.auth.password_validation."
     settings.AUTH_PASSWORD_VALIDATORS = [
         {"NAME": name + "UserAttributeSimilarityValidator"},
@@ -220,7 +220,7 @@ def test_a_weak_password_is_refused(boss, alice, validators, password):
     before = stored()
 
     created = boss.post("/api/users/", NEW | {"email": alice.user.email, "password": password})
-    # The password is compared with what the user is called, though the edit does not repeat it.
+    # The password is compared with the names of the user, although the edit omits them.
     edited = boss.patch(path(alice), {"password": password})
 
     assert (created.status_code, list(created.json())) == (400, ["password"])
@@ -240,9 +240,9 @@ def test_a_weak_password_is_refused(boss, alice, validators, password):
         ("DELETE", False),
     ],
 )
-def test_users_and_strangers_stay_outside(alice, bob, anyone, method, on_list):
+def test_users_and_strangers_have_no_access(alice, bob, anyone, method, on_list):
     before = stored()
-    # One's own user is no exception.
+    # The user's own id is no exception.
     where = "/api/users/" if on_list else path(alice)
 
     assert alice.request(method, where, NEW).status_code == 403
@@ -293,7 +293,7 @@ def test_a_form_that_leaves_the_flags_out_keeps_them(boss, alice, method):
     assert (alice.user.is_active, alice.user.is_staff) == (True, True)
 
 
-def test_a_form_can_take_a_flag_away(boss, alice):
+def test_a_form_can_clear_a_flag(boss, alice):
     response = send_form(boss, "PATCH", path(alice), {"is_active": "false"})
 
     assert (response.status_code, response.json()["is_active"]) == (200, False)
