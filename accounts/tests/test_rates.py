@@ -4,7 +4,7 @@ import pytest
 
 from accounts.models import Account, Transfer
 from accounts.rules import MAX_MICRO_UNITS
-from accounts.tests.meetings import run_concurrently
+from accounts.tests.concurrency import run_concurrently
 from conftest import needs_row_locks
 
 TRANSFERS = "/api/transfers/"
