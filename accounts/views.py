@@ -59,6 +59,10 @@ ERRORS_OF_BOOKINGS = (
 )
 
 
+# An example of a malformed batch.
+NO_ORIGIN = BatchMalformed.of({"transfers": {0: {"origin": ["This field is required."]}}})
+
+
 def closed_account(id: str) -> Account | None:
     """Return a closed account as its entries describe it, or None if no entries have this id."""
     try:
@@ -303,7 +307,8 @@ class TransferViewSet(
 
     @operation(
         "createTransferBatch",
-        errors=(*ERRORS_OF_BOOKINGS, BatchMalformed),
+        errors=(*(error().of_item() for error in ERRORS_OF_BOOKINGS), NO_ORIGIN),
+        names_fields=False,
         responses={201: TransferSerializer(many=True)},
     )
     @idempotent

@@ -86,17 +86,17 @@ ALWAYS: tuple[Error, ...] = (
 OF_BODIES: tuple[Error, ...] = (
     exceptions.ParseError(TOO_DEEP),
     refusals.Unstorable,
-    exceptions.ValidationError(
-        {
-            "non_field_errors": [
-                serializers.Serializer.default_error_messages["invalid"].format(datatype="list")
-            ]
-        }
-    ),
     refusals.RequestTimeout,
     refusals.LengthRequired,
     refusals.BodyTooLarge,
     exceptions.UnsupportedMediaType("text/plain"),
+)
+INVALID_FIELDS = exceptions.ValidationError(
+    {
+        "non_field_errors": [
+            serializers.Serializer.default_error_messages["invalid"].format(datatype="list")
+        ]
+    }
 )
 # BadRequest is the response to more parameters than the server reads.
 OF_QUERIES: tuple[Error, ...] = (
@@ -112,6 +112,7 @@ class Facts:
     summary: str = ""
     description: str = ""
     errors: tuple[Error, ...] = ()
+    names_fields: bool = True
     headers: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -121,6 +122,7 @@ def operation(
     *,
     description: str = "",
     errors: Iterable[Error] = (),
+    names_fields: bool = True,
     headers: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Callable[[V], V]:
@@ -129,6 +131,7 @@ def operation(
     name: the operation id, for a method that is not one of a ModelViewSet.
     summary, description: by default the first paragraph of the method's docstring, and the rest.
     errors: the errors that the rules behind the method raise.
+    names_fields: whether an invalid body gets errors by field.
     headers: the headers of its successful response.
     options: those of `extend_schema`.
 
@@ -142,6 +145,7 @@ def operation(
             summary=summary or earlier.summary,
             description=description or earlier.description,
             errors=(*earlier.errors, *errors),
+            names_fields=earlier.names_fields and names_fields,
             headers={**earlier.headers, **(headers or {})},
         )
         return described
@@ -295,6 +299,8 @@ class Schema(AutoSchema):
             yield exceptions.NotFound
         if "requestBody" in operation:
             yield from OF_BODIES
+            if facts_of(self._method()).names_fields:
+                yield INVALID_FIELDS
         elif reads and isinstance(self.view, QueryMixin):
             yield from OF_QUERIES
 

@@ -68,7 +68,9 @@ class Kept(models.Model):
 
 def refuse_fixtures(sender: type[models.Model], **kwargs: Any) -> NoReturn:
     """Refuse rows that are saved without `save()`, as `loaddata` saves them."""
-    raise SideDoor("Fixtures skip the ledger: save() accounts and transfers.")
+    raise SideDoor(
+        "Fixtures write past save(), and these rows are written by their own code alone."
+    )
 
 
 def refuse_options(method: str, args: Sequence[Any], options: Mapping[str, Any]) -> None:

@@ -168,14 +168,12 @@ def rejection_of(error: Busy | RequestTimeout) -> Answer:
         ("Content-Type", "application/json"),
         ("Cache-Control", "no-store"),
         ("X-Content-Type-Options", "nosniff"),
+        *error.headers().items(),
     ]
-    if isinstance(error, Busy):
-        headers.append(("Retry-After", str(error.wait)))
-    else:
+    if isinstance(error, RequestTimeout):
         # The rest of the body may still arrive, and is not the next request.
         headers.append(("Connection", "close"))
-    body = {"detail": error.default_detail, "code": error.default_code}
-    return Answer(error.status_code, headers, json.dumps(body).encode())
+    return Answer(error.status_code, headers, json.dumps(error.body()).encode())
 
 
 def environ_of(scope: Scope) -> Environ:
