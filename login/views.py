@@ -62,6 +62,8 @@ OF_LOGINS = (TooManyFailedLogins(30), TooManyLogins(30))
 
 
 class LoginView(TokenViewBase):
+    """Login with a username and a password."""
+
     serializer_class = CredentialsSerializer
 
     @operation("login", errors=(LoginFailed, *OF_LOGINS), responses=TokenPairSerializer)
@@ -97,6 +99,8 @@ class RefreshTokenView(TokenViewBase):
 
 
 class RefreshView(RefreshTokenView):
+    """Renewal of an access token."""
+
     @operation(
         "refreshToken",
         errors=(*OF_REFRESH, TooManyFailedLogins(30)),
@@ -134,6 +138,8 @@ class RefreshView(RefreshTokenView):
 
 
 class LogoutView(RefreshTokenView):
+    """End of a session."""
+
     @operation("logout", errors=OF_REFRESH, responses=LoggedOutSerializer)
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Log out.
@@ -285,6 +291,8 @@ def recorded_of_staff(user: User) -> Any:
 
 
 class MeView(QueryMixin, views.APIView):
+    """Your own user, profile and accounts."""
+
     @operation("getMe", tags=["login"], responses=MeSerializer)
     def get(self, request: Request) -> Response:
         """Get your own user, profile and accounts.
@@ -317,6 +325,8 @@ class MeView(QueryMixin, views.APIView):
 
 
 class OwnPasswordView(views.APIView):
+    """Change of your own password."""
+
     @operation(
         "changeMyPassword",
         tags=["login"],

@@ -192,3 +192,9 @@ def test_biggest_compares_the_balances_at_the_time_it_is_read(alice, bob):
     alice.send(bob.account, 1)
 
     assert biggest.first_rows(["id"], 10) == [alice.account]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "ordering=zz", "currency=zz", "cursor=zz"])
+def test_the_transfers_of_an_invisible_account_are_missing_whatever_the_query(alice, bob, query):
+    assert alice.get(f"/api/accounts/{bob.account.pk}/transfers/?{query}").status_code == 404
+    assert alice.get(f"/api/accounts/{alice.account.pk}/transfers/?{query}").status_code == 400

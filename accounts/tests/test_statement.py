@@ -199,6 +199,15 @@ def test_a_long_statement_is_read_in_pieces(alice, bob, monkeypatch):
     assert sum("LIMIT 10" in query["sql"] for query in captured.captured_queries) == 5
 
 
+@pytest.mark.parametrize("accept", ["text/csv", "text/*"])
+def test_options_are_json_even_for_csv_requests(alice, history, accept):
+    for query in {}, {"format": "csv"}:
+        response = alice.request("OPTIONS", path_of(history, **query), Accept=accept)
+
+        assert response.status_code == 200
+        assert response.json()["name"] == "Statement"
+
+
 def test_errors_are_json_even_for_csv_requests(alice, history):
     response = alice.get(path_of(history, format="csv", to="yesterday"))
 

@@ -5,6 +5,7 @@ Other parameters are refused, so that a misspelt filter does not return every ro
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -130,11 +131,9 @@ class QueryMixin(APIView):
 
     Attributes:
         queries: the parameters of each action that has any besides `format`.
-        query: the parameters of this request, validated before the action runs.
     """
 
     queries: Mapping[str, type[Query]] = {}
-    query: Query
 
     def query_class(self) -> type[Query]:
         return self.queries.get(getattr(self, "action", None) or "", Query)
@@ -145,10 +144,9 @@ class QueryMixin(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.method in READS:
-            self.query = self.read_query(request)
+            self.refuse_unknown_parameters(request)
 
-    def read_query(self, request: Request) -> Query:
-        """Validate the query of a request. Raises ValidationError with all mistakes."""
+    def refuse_unknown_parameters(self, request: Request) -> None:
         errors = {
             name: [message]
             for name, message in (
@@ -159,8 +157,12 @@ class QueryMixin(APIView):
         }
         if errors:
             raise serializers.ValidationError(errors)
+
+    @cached_property
+    def query(self) -> Query:
+        """The parameters of this request. Raises ValidationError with all invalid values."""
         # DRF would read the QueryDict as a form, in which a blank field counts as missing.
-        query = self.query_class()(data=request.query_params.dict())
+        query = self.query_class()(data=self.request.query_params.dict())
         query.is_valid(raise_exception=True)
         return query
 

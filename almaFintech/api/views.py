@@ -1,5 +1,7 @@
 """Views that belong to no app, and a base class of views."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.urls import resolve
 from django.views.decorators.csrf import csrf_exempt
@@ -15,13 +17,22 @@ from almaFintech.api.queries import QueryMixin
 
 
 class JsonErrors(APIView):
-    """A view whose errors are JSON, whatever its other responses are."""
+    """A view that sends errors and its description as JSON, and anything else in other formats."""
 
     def handle_exception(self, exc: Exception) -> Response:
         response = super().handle_exception(exc)
-        self.request.accepted_renderer = JSONRenderer()
-        self.request.accepted_media_type = JSONRenderer.media_type
+        self.render_json()
         return response
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        self.render_json()
+        return super().options(request, *args, **kwargs)
+
+    def render_json(self) -> None:
+        # A request that failed before the negotiation has no renderer.
+        if not isinstance(getattr(self.request, "accepted_renderer", None), JSONRenderer):
+            self.request.accepted_renderer = JSONRenderer()
+            self.request.accepted_media_type = JSONRenderer.media_type
 
 
 @extend_schema_view(
