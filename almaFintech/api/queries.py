@@ -5,7 +5,7 @@ Other parameters are refused, so that a misspelt filter does not return every ro
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -28,6 +28,11 @@ Q = TypeVar("Q", bound=QuerySet[Any])
 
 class Query(serializers.Serializer[Any]):
     """The parameters of a read besides `format`, as optional fields."""
+
+    @classmethod
+    @cache
+    def names(cls) -> frozenset[str]:
+        return frozenset(cls().fields)
 
     def narrow(self, rows: Q) -> Q:
         """Return the rows among `rows` that match the query."""
@@ -138,9 +143,6 @@ class QueryMixin(APIView):
     def query_class(self) -> type[Query]:
         return self.queries.get(getattr(self, "action", None) or "", Query)
 
-    def known_parameters(self) -> set[str]:
-        return {*self.query_class()().fields, FORMAT}
-
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.method in READS:
@@ -152,7 +154,7 @@ class QueryMixin(APIView):
             for name, message in (
                 *paged_stream(request),
                 *malformed(request.META.get("QUERY_STRING", "")),
-                *misunderstood(request, self.known_parameters()),
+                *misunderstood(request, {*self.query_class().names(), FORMAT}),
             )
         }
         if errors:
