@@ -16,9 +16,8 @@ from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts.models import Account
-from accounts.tests import triggers as entries
 from accounts.verification import Verification
-from audit.tests import triggers as records
+from almaFintech.tests.triggers import entries, records
 
 PASSWORD = "a long and quiet river"
 

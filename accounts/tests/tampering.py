@@ -10,7 +10,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Field, Model
 
-from accounts.tests import triggers
+from almaFintech.tests.triggers import entries as triggers
 
 UNCHECKED = {
     "postgresql": "SET session_replication_role = {}".format,

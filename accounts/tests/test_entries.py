@@ -8,9 +8,9 @@ from django.db import IntegrityError, connection, transaction
 
 from accounts.chain import content_of
 from accounts.models import Account, Entry, Transfer
-from accounts.tests import triggers
 from almaFintech.db import clock
 from almaFintech.db.guards import SideDoor
+from almaFintech.tests.triggers import entries as triggers
 
 
 def entries_of(account: int) -> list[tuple]:

@@ -6,10 +6,9 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from accounts.models import Account, Entry, Register
-from accounts.tests import triggers as entries
 from accounts.verification import Verification
+from almaFintech.tests.triggers import entries, records
 from audit.models import End, Record
-from audit.tests import triggers as records
 
 
 def empty(*models):

@@ -14,8 +14,8 @@ from accounts.tests.concurrency import run_concurrently
 from accounts.verification import Verification
 from almaFintech.db import chains
 from almaFintech.db.guards import SideDoor
+from almaFintech.tests.triggers import records as triggers
 from audit.models import End, Record
-from audit.tests import triggers
 from audit.verification import Verification as RecordVerification
 from conftest import needs_row_locks
 
