@@ -35,8 +35,12 @@ def measured(operation: str) -> Iterator[None]:
         try:
             yield
         except Refusal as refusal:
-            REFUSALS.labels(operation, refusal.code).inc()
+            refused(operation, refusal)
             raise
+
+
+def refused(operation: str, refusal: Refusal) -> None:
+    REFUSALS.labels(operation, refusal.code).inc()
 
 
 def booked(amounts: Sequence[Amount]) -> None:
@@ -49,9 +53,10 @@ def cancelled(amounts: Sequence[Amount]) -> None:
 
 def _count_on_commit(number: Counter, total: Counter, amounts: Sequence[Amount]) -> None:
     def count() -> None:
-        for currency, amount in amounts:
-            number.labels(currency).inc()
-            total.labels(currency).inc(amount)
+        for code in {currency for currency, _ in amounts}:
+            of_currency = [amount for currency, amount in amounts if currency == code]
+            number.labels(code).inc(len(of_currency))
+            total.labels(code).inc(sum(of_currency))
 
     # Robust: the money has moved, so a full disk must not turn the response into an error.
     transaction.on_commit(count, robust=True)

@@ -57,6 +57,7 @@ ENVIRONMENT = {
     "ACCESS_TOKEN_MINUTES": (up_to(CENTURY_DAYS * 24 * 60), 5),
     "REFRESH_TOKEN_DAYS": (up_to(CENTURY_DAYS), 1),
     "ROTATE_REFRESH_TOKENS": (switch, False),
+    "PORTABLE_SQL": (switch, False),
     "IDEMPOTENCY_KEY_DAYS": (up_to(CENTURY_DAYS), 30),
     "LEDGER_KEY": (str, ""),
     "LEDGER_KEY_FALLBACKS": (list, []),
@@ -264,6 +265,7 @@ if not LEDGER_KEY:
         )
     LEDGER_KEY = development_key(BASE_DIR / ".ledger_key")
 CLOCK_TOLERANCE_SECONDS = env("CLOCK_TOLERANCE_SECONDS")
+PORTABLE_SQL = env("PORTABLE_SQL")
 IDEMPOTENCY_KEY_DAYS = env("IDEMPOTENCY_KEY_DAYS")
 
 # --- The API -----------------------------------------------------------------------------

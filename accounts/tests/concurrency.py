@@ -23,7 +23,7 @@ WAITING = {
     """,
 }
 LOCK = re.compile(
-    r"""FROM\ [`"](?P<table>\w+)[`"].*?
+    r"""FROM\ [`"]?(?P<table>\w+)[`"]?.*?
     (?:\ ORDER\ BY\ (?P<order>.+?))?
     \ FOR\ (?P<strength>(?:NO\ KEY\ )?UPDATE)""",
     re.VERBOSE | re.DOTALL,
@@ -82,8 +82,11 @@ def locks_of(work: Callable[[], object]) -> list[Lock]:
     """Return the row locks that the work takes, in the order of its statements."""
     with CaptureQueriesContext(connection) as captured:
         work()
+    statements = ";".join(query["sql"] for query in captured.captured_queries).split(";")
     return [
-        _lock(found) for query in captured.captured_queries if (found := LOCK.search(query["sql"]))
+        _lock(found)
+        for statement in statements
+        if (found := LOCK.search(" ".join(statement.split())))
     ]
 
 
@@ -91,6 +94,7 @@ def _lock(found: re.Match[str]) -> Lock:
     table, order, strength = found.group("table", "order", "strength")
     # A statement that selects only the key orders by the position of that column.
     order = re.sub(r"^1 ", f"{table}.id ", re.sub(r"[`\"]", "", order or ""))
+    order = f"{table}.id ASC" if order == "id" else order
     return Lock(table, order, strength)
 
 

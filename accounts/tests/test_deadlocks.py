@@ -1,5 +1,6 @@
 """Every caller of the ledger retries after the database rolled back because of a deadlock."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from conftest import Person
 
 pytestmark = pytest.mark.usefixtures("verified", "no_sleep")
 
+# Alone, or in a script of several statements.
+ENTRIES = re.compile(rf"INSERT INTO [`\"]?{Entry._meta.db_table}\b")
 NEW_TRANSFER = "/admin/accounts/transfer/add/"
 TRANSFERS = "/admin/accounts/transfer/"
 
@@ -32,7 +35,7 @@ def rolled_back_once(error: Exception) -> Iterator[list[str]]:
 
     def execute(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         result = run(sql, params, many, context)
-        if not rolled_back and sql.startswith("INSERT INTO") and Entry._meta.db_table in sql[:40]:
+        if not rolled_back and ENTRIES.search(sql):
             rolled_back.append(sql)
             raise OperationalError(str(error)) from error
         return result

@@ -24,7 +24,7 @@ def transfers(alice, bob, boss, monkeypatch, settings):
 
     def send(name, origin, destination, balance, reference=""):
         with monkeypatch.context() as patch:
-            patch.setattr("almaFintech.db.clock.now", lambda: next(days))
+            patch.setattr("almaFintech.db.clock.moment", lambda read: next(days))
             transfer = Transfer(
                 origin=origin, destination=destination, balance=balance, reference=reference
             )

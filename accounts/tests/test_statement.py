@@ -307,7 +307,7 @@ def test_the_counterparty_of_a_deleted_account_keeps_its_number(alice, bob, boss
 def test_dates_do_not_go_back_when_clocks_do(alice, bob, monkeypatch):
     alice.send(bob.account, 1)
     [*_, last] = moments_of(alice.account)
-    monkeypatch.setattr("almaFintech.db.clock.now", lambda: last - timedelta(seconds=90))
+    monkeypatch.setattr("almaFintech.db.clock.moment", lambda read: last - timedelta(seconds=90))
 
     Transfer.objects.create(origin=alice.account, destination=bob.account, balance=1)
 
@@ -360,7 +360,7 @@ def test_a_statement_until_now_has_every_entry(alice, bob, monkeypatch):
     """The server that booked the last entry had a clock that is ahead of this one."""
     with monkeypatch.context() as ahead:
         later = timezone.now() + timedelta(minutes=2)
-        ahead.setattr("almaFintech.db.clock.now", lambda: later)
+        ahead.setattr("almaFintech.db.clock.moment", lambda read: later)
         Transfer.objects.create(origin=alice.account, destination=bob.account, balance=1)
 
     statement = alice.get(path_of(alice.account)).json()

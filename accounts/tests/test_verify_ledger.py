@@ -40,7 +40,7 @@ from accounts.tests.tampering import unguarded_cursor
 from accounts.verification import Verification, reading
 from accounts.verification.heads import Head, read_heads
 from accounts.verification.reading import side_by_side, snapshot
-from almaFintech.db import chains
+from almaFintech.db import chains, clock
 
 # MariaDB commits when a trigger is dropped, so a test's transaction could not be rolled back.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -358,7 +358,7 @@ def test_an_entry_may_be_dated_later_to_keep_the_order(history, monkeypatch):
     alice, bob = history.alice, history.bob
     with monkeypatch.context() as ahead:
         later = timezone.now() + timedelta(minutes=2)
-        ahead.setattr("almaFintech.db.clock.now", lambda: later)
+        ahead.setattr("almaFintech.db.clock.moment", lambda read: later)
         Transfer.objects.create(origin_id=alice, destination_id=bob, balance=1)
     Transfer.objects.create(origin_id=alice, destination_id=bob, balance=1).delete()
 
@@ -866,10 +866,8 @@ def test_entries_signed_with_an_earlier_key_verify_and_can_be_continued(history,
     assert named(history) == [f"digest alice {after.seq}", "seal alice"]
 
 
-def test_entries_dated_in_the_future_are_named(history, monkeypatch):
-    with monkeypatch.context() as wrong:
-        ahead = timezone.now() + timedelta(days=3650)
-        wrong.setattr("almaFintech.db.clock.now", lambda: ahead)
+def test_entries_dated_in_the_future_are_named(history):
+    with clock.set_to(timezone.now() + timedelta(days=3650)):
         Transfer.objects.create(origin_id=history.alice, destination_id=history.bob, balance=1)
 
     assert named(history) == ["future alice 7", "future bob 7"]
@@ -879,7 +877,9 @@ def test_an_account_whose_last_entry_is_in_the_future_books_nothing(
     alice, bob, monkeypatch, settings
 ):
     with monkeypatch.context() as wrong:
-        wrong.setattr("almaFintech.db.clock.now", lambda: timezone.now() + timedelta(days=3650))
+        wrong.setattr(
+            "almaFintech.db.clock.moment", lambda read: timezone.now() + timedelta(days=3650)
+        )
         bob.open_account(0)
     ahead = bob.user.profile.accounts.latest("id")
 

@@ -19,7 +19,7 @@ _past: ContextVar[datetime | None] = ContextVar("past", default=None)
 
 @contextmanager
 def set_to(moment: datetime) -> Iterator[None]:
-    """Set the clock to a moment in the past. Only `seed_demo` uses this."""
+    """Set the clock to a moment, for demo data and for tests."""
     token = _past.set(moment)
     try:
         yield
@@ -32,11 +32,16 @@ def now() -> datetime:
 
     SQLite runs in this process and uses this machine's clock.
     """
-    if past := _past.get():
-        return past
     if connection.vendor not in NOW:
-        return timezone.now()
+        return moment(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute(NOW[connection.vendor])
-        [moment] = cursor.fetchone()
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        [read] = cursor.fetchone()
+    return moment(read)
+
+
+def moment(read: datetime) -> datetime:
+    """Return the time that `NOW` has read, in UTC, or the one that the clock is set to."""
+    if past := _past.get():
+        return past
+    return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)

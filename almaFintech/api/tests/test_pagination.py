@@ -287,7 +287,8 @@ def test_transfers_with_the_same_date_are_all_listed_once(
     settings.CLOCK_TOLERANCE_SECONDS = 10**9
     person = request.getfixturevalue(who)
     moments = [datetime(2026, 1, 1, microsecond=n % 3, tzinfo=UTC) for n in range(9)]
-    monkeypatch.setattr("almaFintech.db.clock.now", iter(moments * 9).__next__)
+    dates = iter(moments * 9)
+    monkeypatch.setattr("almaFintech.db.clock.moment", lambda read: next(dates))
     path = fill(path, 9)
     monkeypatch.undo()
     # A transfer between two accounts of alice is listed once. It has an old date like the others,

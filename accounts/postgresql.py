@@ -1,0 +1,157 @@
+"""The ledger's statements for PostgreSQL: two round trips for any number of transfers.
+
+The first locks the rows, reads the clock under the locks, and reserves the ids of new transfers,
+so that the entries and their digests are known before anything is written. The second writes.
+Each column goes as one array, which `unnest` turns into rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+
+from accounts.journal import Journal
+from accounts.storage import Storage, model_of
+from almaFintech.db import clock
+from almaFintech.db.scripts import Rows, Script, columns
+
+if TYPE_CHECKING:
+    from accounts.models import Transfer
+
+# NO KEY does not block inserts that refer to a row; they only check that it exists.
+LOCK_ACCOUNTS = """
+SELECT id, currency, balance, last_seq, last_date, seal FROM accounts_account
+WHERE id = ANY (%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
+LOCK_TRANSFERS = """
+SELECT id, origin_id, destination_id, currency, balance, cancelled, reference
+FROM accounts_transfer WHERE id = ANY (%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
+"""
+# The transfers are locked, and so their accounts stay what they are.
+LOCK_THEIR_ACCOUNTS = """
+SELECT id, currency, balance, last_seq, last_date, seal FROM accounts_account
+WHERE id IN (
+    SELECT unnest(ARRAY[origin_id, destination_id]) FROM accounts_transfer
+    WHERE id = ANY (%s::bigint[])
+) ORDER BY id FOR NO KEY UPDATE
+"""
+RESERVE_IDS = "SELECT nextval('accounts_transfer_id_seq') FROM generate_series(1, %s)"
+INSERT_TRANSFERS = """
+INSERT INTO accounts_transfer (
+    id, origin_id, destination_id, currency, balance, reference, created_by_id, date, cancelled
+)
+SELECT *, %s::timestamptz, false FROM unnest(
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[]
+)
+"""
+CANCEL_TRANSFERS = """
+UPDATE accounts_transfer SET cancelled = true, cancelled_by_id = %s, cancelled_at = %s
+WHERE id = ANY (%s::bigint[])
+"""
+UPDATE_ACCOUNTS = """
+UPDATE accounts_account AS account
+SET balance = new.balance, last_seq = new.last_seq, last_date = new.last_date, seal = new.seal
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::bytea[])
+    AS new (id, balance, last_seq, last_date, seal)
+WHERE account.id = new.id
+"""
+INSERT_ENTRIES = """
+INSERT INTO accounts_entry (
+    account_id, seq, kind, transfer_id, counterparty, currency, amount, balance_after, date, by_id,
+    reason, digest
+)
+SELECT * FROM unnest(
+    %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[],
+    %s::bigint[], %s::timestamptz[], %s::bigint[], %s::text[], %s::bytea[]
+)
+"""
+
+
+@dataclass(slots=True)
+class Row:
+    """A locked account."""
+
+    id: int
+    currency: str
+    balance: int
+    last_seq: int
+    last_date: datetime | None
+    seal: bytes | memoryview[int]
+
+
+class PostgreSQLStorage(Storage):
+    """The rows of one transaction of the ledger, by statements of its own.
+
+    Nothing is written before `write`.
+    """
+
+    def __init__(self) -> None:
+        self._script = Script()
+        self._ids: list[int] = []
+
+    def lock(self, ids: Iterable[int | None], *, new: int = 0) -> Journal:
+        numbers = sorted({id for id in ids if id is not None})
+        accounts = self._script.add(LOCK_ACCOUNTS, numbers)
+        reserved = self._script.add(RESERVE_IDS, new)
+        journal = self._journal(accounts)
+        self._ids = [id for (id,) in reserved]
+        return journal
+
+    def lock_transfers(self, ids: Iterable[int]) -> tuple[dict[int, Transfer], Journal]:
+        numbers = sorted(set(ids))
+        transfers = self._script.add(LOCK_TRANSFERS, numbers)
+        accounts = self._script.add(LOCK_THEIR_ACCOUNTS, numbers)
+        journal = self._journal(accounts)
+        return {row[0]: transfer_of(row) for row in transfers}, journal
+
+    def _journal(self, accounts: Rows) -> Journal:
+        # Read after the locks were taken: entries of an account are dated in their order.
+        now = self._script.add(clock.NOW["postgresql"])
+        self._script.run()
+        return Journal({row[0]: Row(*row) for row in accounts}, clock.moment(now[0][0]))
+
+    def insert(self, transfers: Sequence[Transfer]) -> None:
+        rows = []
+        for reserved, transfer in zip(self._ids, transfers, strict=False):
+            # An object that has a number keeps it, and cannot be booked twice.
+            transfer.pk = transfer.pk or reserved
+            transfer._state.adding, transfer._state.db = False, connection.alias
+            rows.append(
+                (
+                    transfer.pk,
+                    transfer.origin_id,
+                    transfer.destination_id,
+                    transfer.currency,
+                    transfer.balance,
+                    transfer.reference,
+                    transfer.created_by_id,
+                )
+            )
+        if rows:
+            self._script.add(INSERT_TRANSFERS, transfers[0].date, *columns(rows, 7))
+
+    def cancel(self, ids: Iterable[int], *, by: int | None, now: datetime) -> None:
+        self._script.add(CANCEL_TRANSFERS, by, now, list(ids))
+
+    def write(self, journal: Journal, *, signed_with: bytes = b"") -> None:
+        lines = journal.lines(signed_with=signed_with)
+        changed = [
+            (row.id, row.balance, row.last_seq, row.last_date, row.seal)
+            for row in journal.changed()
+        ]
+        if changed:
+            self._script.add(UPDATE_ACCOUNTS, *columns(changed, 5))
+            self._script.add(INSERT_ENTRIES, *columns(lines, 12))
+        self._script.run()
+
+
+def transfer_of(row: Sequence[Any]) -> Transfer:
+    """Return a locked transfer as an object, with the fields that the ledger reads."""
+    # In the order of the model's fields, whatever the order of the names.
+    names = ("id", "origin_id", "destination_id", "currency", "balance", "cancelled", "reference")
+    transfer: Transfer = model_of("Transfer").from_db(connection.alias, names, row)
+    return transfer

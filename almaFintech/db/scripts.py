@@ -1,0 +1,49 @@
+"""Several SQL statements that PostgreSQL gets in one message, and answers in one.
+
+A round trip costs a client more than most statements cost the server: the thread sleeps, and wakes
+up when the interpreter is free again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+
+Rows = list[tuple[Any, ...]]
+
+
+class Script:
+    """Statements to run in the order in which they were added, in the current transaction.
+
+    An error ends the script, and the transaction can then only be rolled back.
+    """
+
+    def __init__(self) -> None:
+        self._statements: list[str] = []
+        self._parameters: list[Any] = []
+        self._results: list[Rows] = []
+
+    def add(self, statement: str, *parameters: Any) -> Rows:
+        """Add a statement; return a list that `run` fills with the rows of its result."""
+        rows: Rows = []
+        self._statements.append(statement)
+        self._parameters.extend(parameters)
+        self._results.append(rows)
+        return rows
+
+    def run(self) -> None:
+        """Send the statements, wait for all of them, and be empty again."""
+        if not self._statements:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(";".join(self._statements), self._parameters)
+            for rows in self._results:
+                if cursor.description:
+                    rows.extend(cursor.fetchall())
+                cursor.nextset()
+        self.__init__()  # type: ignore[misc]
+
+
+def columns(rows: Sequence[Sequence[Any]], number: int) -> list[list[Any]]:
+    """Return `number` columns of rows as lists, for `unnest(%s, %s ...)`."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * number
