@@ -4,6 +4,7 @@ An attempt to reach a host that drops packets takes CONNECT_SECONDS. Without the
 request would hold a thread for that time while the database is unreachable, and others would queue.
 """
 
+import select
 import time
 from typing import Any, ClassVar
 
@@ -18,6 +19,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # For each alias: the time until which nobody connects, and the failure that is raised instead.
     pauses: ClassVar[dict[str, tuple[float, str]]] = {}
 
+    # Whether the connection was checked since the request began.
+    health_check_done: bool
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection:
         until, failure = self.pauses.get(self.alias, (0.0, ""))
         if time.monotonic() < until:
@@ -27,3 +31,22 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except psycopg.OperationalError as error:
             self.pauses[self.alias] = time.monotonic() + PAUSE_SECONDS, str(error)
             raise
+
+    def close_if_health_check_failed(self) -> None:
+        """Check the connection by a statement only if the server may have closed it."""
+        if not self.health_check_done and self.connection and is_silent(self.connection):
+            self.health_check_done = True
+        super().close_if_health_check_failed()
+
+
+def is_silent(connection: psycopg.Connection) -> bool:
+    """Return whether an idle connection is open, and the server has sent nothing on it.
+
+    A server that closes a connection sends at least the end of the stream, and an aborted
+    connection is reported as an error of its socket.
+    """
+    if connection.closed:
+        return False
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    return not socket.poll(0)

@@ -1,7 +1,9 @@
 """Responses while the database is down or refuses statements."""
 
 import socket
+import struct
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,9 @@ from almaFintech.db.postgresql import base
 from almaFintech.tests.servers import Server, log_in
 from conftest import only_on_postgresql
 from crashtest.servers import Database
+
+# Closes a connection at once by a reset, without the end of the stream.
+RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture
@@ -233,3 +238,132 @@ def test_the_server_connects_again_after_the_pause(connects):
         pytest.raises(psycopg.OperationalError, match="timeout"),
     ):
         connects(HOST=host, PORT=port)
+
+
+# Connections that a thread keeps.
+
+
+@pytest.fixture
+def kept():
+    """A connection as a thread of the server keeps it, after its first request."""
+    wrapper = connection.copy()
+    wrapper.settings_dict |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+    begin_request(wrapper)
+    yield wrapper
+    wrapper.close()
+
+
+def begin_request(wrapper):
+    """Use a connection for the first time in a request, and return its process in the database."""
+    wrapper.close_if_unusable_or_obsolete()
+    with wrapper.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+
+def messages_to(wrapper, work):
+    """Return the kinds of messages that `work` sends to PostgreSQL over a connection."""
+    with tempfile.TemporaryFile("w+") as trace:
+        wrapper.connection.pgconn.trace(trace.fileno())
+        work()
+        wrapper.connection.pgconn.untrace()
+        trace.seek(0)
+        sent = [line.split("\t") for line in trace if "\tF\t" in line]
+    return [message[3] for message in sent]
+
+
+@only_on_postgresql
+def test_an_open_connection_is_checked_without_a_statement(db, kept):
+    before = begin_request(kept)
+
+    sent = messages_to(kept, lambda: begin_request(kept))
+
+    assert sent == ["Query"]
+    assert begin_request(kept) == before
+
+
+@only_on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_with_something_to_read_is_checked_by_a_statement(kept):
+    with kept.cursor() as cursor:
+        cursor.execute("LISTEN news")
+    before = begin_request(kept)
+    with connection.cursor() as cursor:
+        cursor.execute("NOTIFY news")
+
+    sent = messages_to(kept, lambda: begin_request(kept))
+
+    assert sent == ["Query", "Query"]
+    assert begin_request(kept) == before
+
+
+@only_on_postgresql
+def test_a_connection_that_the_database_has_closed_is_replaced(db, kept):
+    before = begin_request(kept)
+    with connection.cursor() as cursor:
+        # Waits until the process has ended.
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [before])
+        assert cursor.fetchone() == (True,)
+
+    assert begin_request(kept) != before
+
+
+@only_on_postgresql
+def test_a_connection_that_was_reset_is_replaced(db, kept):
+    with Tunnel(kept.settings_dict) as tunnel:
+        kept.close()
+        own_address = kept.settings_dict
+        kept.settings_dict = {**own_address, "HOST": tunnel.host, "PORT": tunnel.port}
+        begin_request(kept)
+        tunnel.reset()
+        kept.settings_dict = own_address
+
+        begin_request(kept)
+
+
+@only_on_postgresql
+def test_a_connection_that_this_process_has_closed_is_replaced(db, kept):
+    kept.connection.close()
+
+    begin_request(kept)
+
+
+class Tunnel:
+    """A TCP port whose single connection is forwarded to PostgreSQL."""
+
+    def __init__(self, settings):
+        host, port = settings["HOST"] or "/var/run/postgresql", settings["PORT"] or 5432
+        if host.startswith("/"):
+            self.inside = socket.socket(socket.AF_UNIX)
+            self.inside.connect(f"{host}/.s.PGSQL.{port}")
+        else:
+            self.inside = socket.create_connection((host, port))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.host, self.port = self.listener.getsockname()
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.forward, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self.listener.close()
+        self.inside.shutdown(socket.SHUT_RDWR)
+        self.inside.close()
+
+    def forward(self):
+        self.outside, _ = self.listener.accept()
+        back = threading.Thread(target=copy, args=(self.inside, self.outside), daemon=True)
+        back.start()
+        copy(self.outside, self.inside)
+
+    def reset(self):
+        self.outside.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.outside.shutdown(socket.SHUT_RD)
+        self.thread.join()
+        self.outside.close()
+
+
+def copy(source, target):
+    while data := source.recv(65_536):
+        target.sendall(data)
