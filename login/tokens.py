@@ -1,8 +1,9 @@
 """Access and refresh tokens: their keys, their claims, and their sessions."""
 
 import re
+import time
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +36,9 @@ TEXTS = {
 TIMES = ("exp", "iat", "nbf")
 OPTIONAL = {SID, "iat", "nbf"}
 
+# The number of tokens whose claims a process remembers, each about a kilobyte.
+REMEMBERED_TOKENS = 4096
+
 
 def is_well_formed(claims: dict[str, Any]) -> bool:
     """Return whether each claim that the server reads has the type that it writes."""
@@ -53,8 +57,18 @@ def is_well_formed(claims: dict[str, Any]) -> bool:
     return True
 
 
+def is_current(claims: dict[str, Any]) -> bool:
+    """Return whether well-formed claims are valid now."""
+    now = time.time()
+    return claims["exp"] > now >= max(claims.get("iat", 0), claims.get("nbf", 0))
+
+
 class KeyRing(TokenBackend):
-    """Signs with SECRET_KEY, and also accepts signatures of SECRET_KEY_FALLBACKS."""
+    """Signs with SECRET_KEY, and also accepts signatures of SECRET_KEY_FALLBACKS.
+
+    The claims of a verified token are remembered, because a client sends it with each request. No
+    failure is remembered.
+    """
 
     def get_verifying_key(self, token: Any) -> Any:
         if not settings.SECRET_KEY_FALLBACKS:
@@ -70,6 +84,18 @@ class KeyRing(TokenBackend):
         return super().get_verifying_key(token)
 
     def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
+        claims = self.remembered(token, verify, tuple(settings.SECRET_KEY_FALLBACKS))
+        if not is_current(claims):
+            # Raises the error that names the reason.
+            claims = self.verified(token, verify)
+        return claims.copy()
+
+    @lru_cache(REMEMBERED_TOKENS)  # noqa: B019 - one instance for each SECRET_KEY
+    def remembered(self, token: Any, verify: bool, fallbacks: tuple[str, ...]) -> dict[str, Any]:
+        """Verify a token, or remember that it was verified with the same keys."""
+        return self.verified(token, verify)
+
+    def verified(self, token: Any, verify: bool) -> dict[str, Any]:
         try:
             claims: dict[str, Any] = super().decode(token, verify)
         except (OverflowError, RecursionError, TypeError) as error:
