@@ -14,6 +14,7 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from django.db.utils import ConnectionHandler
 
 from almaFintech.db.postgresql import base
+from almaFintech.tests.round_trips import messages_to
 from almaFintech.tests.servers import Server, log_in
 from conftest import only_on_postgresql
 from crashtest.servers import Database
@@ -259,17 +260,6 @@ def begin_request(wrapper):
     with wrapper.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         return cursor.fetchone()[0]
-
-
-def messages_to(wrapper, work):
-    """Return the kinds of messages that `work` sends to PostgreSQL over a connection."""
-    with tempfile.TemporaryFile("w+") as trace:
-        wrapper.connection.pgconn.trace(trace.fileno())
-        work()
-        wrapper.connection.pgconn.untrace()
-        trace.seek(0)
-        sent = [line.split("\t") for line in trace if "\tF\t" in line]
-    return [message[3] for message in sent]
 
 
 @only_on_postgresql
