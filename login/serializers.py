@@ -16,6 +16,7 @@ from rest_framework.relations import PrimaryKeyRelatedField
 from accounts.fields import WholeNumberField
 from accounts.models import Account
 from accounts.serializers import AccountSerializer
+from almaFintech.api.serializers import SharedFields
 from login import staff
 from login.models import Profile
 
@@ -256,7 +257,7 @@ class AccountIdSerializer(serializers.Serializer[Any]):
         )
     ]
 )
-class MeSerializer(serializers.Serializer[Any]):
+class MeSerializer(SharedFields):
     user = UserSerializer(help_text="The user.")
     profile = ProfileSerializer(help_text="The profile of the user.")
     accounts = AccountSerializer(many=True, help_text="The accounts of the profile.")

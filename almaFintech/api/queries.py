@@ -5,7 +5,7 @@ Other parameters are refused, so that a misspelt filter does not return every ro
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from almaFintech.api import cursors
 from almaFintech.api.renderers import FORMAT
+from almaFintech.api.serializers import SharedFields
 
 READS = ("GET", "HEAD")
 PAGE = ("limit", "cursor", "ordering")
@@ -26,13 +27,8 @@ UNKNOWN = "Unknown parameter."
 Q = TypeVar("Q", bound=QuerySet[Any])
 
 
-class Query(serializers.Serializer[Any]):
+class Query(SharedFields):
     """The parameters of a read besides `format`, as optional fields."""
-
-    @classmethod
-    @cache
-    def names(cls) -> frozenset[str]:
-        return frozenset(cls().fields)
 
     def narrow(self, rows: Q) -> Q:
         """Return the rows among `rows` that match the query."""
@@ -145,7 +141,7 @@ class QueryMixin(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if request.method in READS:
+        if request.method in READS and request.META.get("QUERY_STRING"):
             self.refuse_unknown_parameters(request)
 
     def refuse_unknown_parameters(self, request: Request) -> None:
@@ -154,7 +150,7 @@ class QueryMixin(APIView):
             for name, message in (
                 *paged_stream(request),
                 *malformed(request.META.get("QUERY_STRING", "")),
-                *misunderstood(request, {*self.query_class().names(), FORMAT}),
+                *misunderstood(request, {*self.query_class()().fields, FORMAT}),
             )
         }
         if errors:
