@@ -21,10 +21,17 @@ class WholeNumberField(serializers.IntegerField):
 
     def __init__(self, *, min_value: int = 0, **options: Any) -> None:
         super().__init__(min_value=min_value, max_value=MAX_MICRO_UNITS, **options)
+        self.allowed = range(min_value, MAX_MICRO_UNITS + 1)
 
     def get_value(self, dictionary: Any) -> Any:
         # The base class treats a blank number in a form as a missing one.
         return dictionary.get(self.field_name, empty)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        # The checks below take ten times as long, and a batch has 3000 numbers.
+        if type(data) is int and data in self.allowed:
+            return data
+        return super().run_validation(data)
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, float) and not (data.is_integer() and abs(data) < 2**53):
