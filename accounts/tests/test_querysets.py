@@ -55,6 +55,16 @@ def test_a_further_condition_applies_to_every_branch(carol, narrow):
     assert branched == {row.pk for row in expected} != set()
 
 
+def test_rows_without_instances_are_read_in_the_same_ranges(carol):
+    seen = Transfer.objects.visible_to(carol.user)
+    rows = seen.values("date", "id", "balance").filter(balance=2)
+
+    assert ranges(rows) == ranges(seen)
+    expected = [{"date": row.date, "id": row.pk, "balance": 2} for row in seen if row.balance == 2]
+    assert rows.first_rows(["id"], 100) == sorted(expected, key=lambda row: row["id"])
+    assert len(expected) == 3
+
+
 @pytest.mark.parametrize(
     "widen",
     [

@@ -38,8 +38,8 @@ class BranchedQuerySet(QuerySet[M]):
     alone is one range, and at most one page of it is read.
     """
 
-    # `filter()` and `exclude()` narrow the parts too, and `all()` keeps them. All other methods
-    # drop them; one ordinary statement then reads the rows.
+    # `filter()` and `exclude()` narrow the parts too, `all()` and `values()` keep them. All other
+    # methods drop them; one ordinary statement then reads the rows.
     parts: Parts | None = None
 
     def in_ranges(self, condition: Q, ranges: Sequence[Mapping[str, Any]]) -> Self:
@@ -57,6 +57,13 @@ class BranchedQuerySet(QuerySet[M]):
     def all(self) -> Self:
         rows = super().all()
         rows.parts = self.parts
+        return rows
+
+    def values(self, *fields: Any, **expressions: Any) -> Any:
+        rows: Any = super().values(*fields, **expressions)
+        if self.parts:
+            base = self.parts.base.values(*fields, **expressions)
+            rows.parts = self.parts._replace(base=base)
         return rows
 
     def filter(self, *args: Any, **kwargs: Any) -> Self:
