@@ -13,6 +13,11 @@ from accounts.rules import MAX_MICRO_UNITS
 MOMENT = {"anyOf": [{"type": "string", "format": form} for form in ("date-time", "date")]}
 
 
+def iso(moment: datetime) -> str:
+    """Return a moment in UTC as the API writes it."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
 class WholeNumberField(serializers.IntegerField):
     """A whole number from 0 to 2**63 - 1 that was not rounded.
 

@@ -5,11 +5,26 @@ from typing import Any, Self, cast
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
-from accounts.fields import MicroUnitsField, WholeNumberField
+from accounts.fields import MicroUnitsField, WholeNumberField, iso
 from accounts.models import Account, Transfer
 from almaFintech.api.serializers import SharedFields
 from almaFintech.refusals import Refusal
 
+# The columns of a response, in its order. `values()` of them is a row as it is sent.
+ACCOUNT_COLUMNS = ("id", "currency", "balance")
+TRANSFER_COLUMNS = (
+    "id",
+    "date",
+    "origin",
+    "destination",
+    "currency",
+    "balance",
+    "cancelled",
+    "reference",
+    "created_by",
+    "cancelled_by",
+    "cancelled_at",
+)
 RENT = {"origin": 1, "destination": 2, "balance": 1_250_000, "reference": "rent"}
 
 
@@ -41,7 +56,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
 
     class Meta:
         model = Account
-        fields = ("id", "currency", "balance", "reason")
+        fields = (*ACCOUNT_COLUMNS, "reason")
         extra_kwargs = {
             "id": {"help_text": "Number of the account."},
             "currency": {
@@ -57,6 +72,9 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
             field = cast(serializers.ChoiceField, fields["currency"])
             field.choices = {currency: currency} | field.choices
         return fields
+
+    def to_representation(self, account: Account) -> dict[str, Any]:
+        return {"id": account.pk, "currency": account.currency, "balance": account.balance}
 
     def create(self, validated_data: dict[str, Any]) -> Account:
         """Open the account; `by` and `reason` go to its first entry."""
@@ -117,19 +135,7 @@ class TransferSerializer(SharedFields, serializers.ModelSerializer[Transfer]):
 
     class Meta:
         model = Transfer
-        fields = (
-            "id",
-            "date",
-            "origin",
-            "destination",
-            "currency",
-            "balance",
-            "cancelled",
-            "reference",
-            "created_by",
-            "cancelled_by",
-            "cancelled_at",
-        )
+        fields = TRANSFER_COLUMNS
         read_only_fields = (
             "id",
             "date",
@@ -152,6 +158,21 @@ class TransferSerializer(SharedFields, serializers.ModelSerializer[Transfer]):
 
     def run_validators(self, value: Any) -> None:
         """Skip the search for rules about several fields: there are none."""
+
+    def to_representation(self, transfer: Transfer) -> dict[str, Any]:
+        return {
+            "id": transfer.pk,
+            "date": iso(transfer.date),
+            "origin": transfer.origin_id,
+            "destination": transfer.destination_id,
+            "currency": transfer.currency,
+            "balance": transfer.balance,
+            "cancelled": transfer.cancelled,
+            "reference": transfer.reference,
+            "created_by": transfer.created_by_id,
+            "cancelled_by": transfer.cancelled_by_id,
+            "cancelled_at": transfer.cancelled_at and iso(transfer.cancelled_at),
+        }
 
 
 @extend_schema_serializer(

@@ -9,6 +9,7 @@ from typing import Any, Self
 from django.utils import timezone
 from rest_framework.renderers import BaseRenderer
 
+from accounts.fields import iso
 from accounts.models import STATEMENT_COLUMNS, Account, Entry, EntryQuerySet
 
 # Characters that begin a formula in a spreadsheet (OWASP, "CSV Injection"). The signs = + - @
@@ -120,10 +121,6 @@ def up_to_now(account: Account, start: datetime | None) -> datetime:
     """
     after_last = account.last_date and account.last_date + timedelta(microseconds=1)
     return max(filter(None, [timezone.now(), after_last, start]))
-
-
-def iso(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def harmless(text: str) -> str:

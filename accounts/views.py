@@ -11,6 +11,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -32,6 +33,8 @@ from accounts.queries import AccountAtQuery, AccountQuery, StatementQuery, Trans
 from accounts.rates import limited_refusals
 from accounts.schema import CSV, AccountAtSerializer, StatementSerializer
 from accounts.serializers import (
+    ACCOUNT_COLUMNS,
+    TRANSFER_COLUMNS,
     AccountSerializer,
     BatchMalformed,
     BatchSerializer,
@@ -83,6 +86,18 @@ def etag_of(data: ReturnDict) -> str:
     return version_of(account)
 
 
+class PagesOfRows(GenericAPIView[Any]):
+    """Lists whose pages are sent as the database returns them, without model instances."""
+
+    columns: Sequence[str]
+
+    def list(self, request: Request) -> Response:
+        return self.paginated(self.filter_queryset(self.get_queryset()), self.columns)
+
+    def paginated(self, rows: QuerySet[Any], columns: Sequence[str]) -> Response:
+        return self.get_paginated_response(self.paginate_queryset(rows.values(*columns)))
+
+
 @extend_schema_view(
     list=operation(
         summary="List accounts",
@@ -110,7 +125,7 @@ def etag_of(data: ReturnDict) -> str:
 )
 @extend_schema_view(create=versioned, partial_update=versioned)
 @extend_schema_view(partial_update=conditional, destroy=conditional)
-class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
+class AccountViewSet(JsonErrors, QueryMixin, PagesOfRows, CreatedOnce, AuditedModelViewSet):
     """Accounts: staff can see and edit all, users see those in their profile."""
 
     queries = {
@@ -122,6 +137,7 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
     }
 
     serializer_class = AccountSerializer
+    columns = ACCOUNT_COLUMNS
     lookup_field = "id"
     permission_classes = (IsAuthenticated, AccountPermissions)
 
@@ -170,7 +186,8 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
         The transfers from and to this account, newest first.
         """
         account = self.get_object()
-        return self.paginated(self.query.narrow(Transfer.objects.touching([account.pk])))
+        transfers = self.query.narrow(Transfer.objects.touching([account.pk]))
+        return self.paginated(transfers, TRANSFER_COLUMNS)
 
     @versioned
     @operation(responses=AccountAtSerializer)
@@ -231,11 +248,7 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
 
         The account with the highest balance of each currency; several on a tie.
         """
-        return self.paginated(self.get_queryset().biggest())
-
-    def paginated(self, rows: QuerySet[Any]) -> Response:
-        page = self.paginate_queryset(rows)
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.paginated(self.get_queryset().biggest(), self.columns)
 
 
 @extend_schema_view(
@@ -250,13 +263,14 @@ class AccountViewSet(JsonErrors, QueryMixin, CreatedOnce, AuditedModelViewSet):
 )
 class TransferViewSet(
     QueryMixin,
-    mixins.ListModelMixin,
+    PagesOfRows,
     mixins.RetrieveModelMixin,
     viewsets.GenericViewSet[Transfer],
 ):
     """Transfers: staff see all, users those from or to an account in their profile."""
 
     serializer_class = TransferSerializer
+    columns = TRANSFER_COLUMNS
     lookup_field = "id"
     queries = {"list": TransferQuery}
     permission_classes = (IsAuthenticated, TransferPermissions)

@@ -60,8 +60,8 @@ def test_rows_without_instances_are_read_in_the_same_ranges(carol):
     rows = seen.values("date", "id", "balance").filter(balance=2)
 
     assert ranges(rows) == ranges(seen)
-    expected = [{"date": row.date, "id": row.pk, "balance": 2} for row in seen if row.balance == 2]
-    assert rows.first_rows(["id"], 100) == sorted(expected, key=lambda row: row["id"])
+    expected = [{"date": row.date, "id": row.pk, "balance": 2} for row in seen.filter(balance=2)]
+    assert rows.first_rows(["-id"], 100) == expected
     assert len(expected) == 3
 
 

@@ -3,6 +3,7 @@
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode
 
@@ -47,6 +48,7 @@ def example(ordering: str, columns: Sequence[str]) -> str:
     return encode(ordering, Place([EXAMPLES[name] for name in columns]))
 
 
+@cache
 def field_of(model: type[Model], name: str) -> serializers.Field[Any, Any, Any, Any]:
     """Return the field that parses a column's value in a cursor."""
     column = model._meta.get_field(name)
