@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import Http404, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -46,6 +47,7 @@ from almaFintech.api.pagination import KeysetPagination
 from almaFintech.api.people import acting_user
 from almaFintech.api.queries import ListQuery, QueryMixin
 from almaFintech.api.views import JsonErrors
+from almaFintech.db.compiled import compiled
 from almaFintech.db.transactions import retried
 from audit import trail
 from audit.views import AuditedModelViewSet
@@ -84,6 +86,16 @@ def etag_of(data: ReturnDict) -> str:
     account = data.serializer.instance
     assert isinstance(account, Account)  # noqa: S101
     return version_of(account)
+
+
+@compiled
+def any_account(id: int) -> QuerySet[Account]:
+    return Account.objects.visible_to(User(is_staff=True)).filter(pk=id)
+
+
+@compiled
+def account_of(user: int, id: int) -> QuerySet[Account]:
+    return Account.objects.visible_to(User(pk=user)).filter(pk=id)
 
 
 class PagesOfRows(GenericAPIView[Any]):
@@ -143,6 +155,20 @@ class AccountViewSet(JsonErrors, QueryMixin, PagesOfRows, CreatedOnce, AuditedMo
 
     def get_queryset(self) -> AccountQuerySet:
         return Account.objects.visible_to(self.request.user)
+
+    def get_object(self) -> Account:
+        user = acting_user(self.request)
+        try:
+            id = int(self.kwargs["id"])
+        except ValueError as error:
+            # It has more digits than Python converts.
+            raise Http404 from error
+        found = any_account(id) if user.is_staff else account_of(user.pk, id)
+        if not found:
+            raise Http404("No Account matches the given query.")
+        [account] = found
+        self.check_object_permissions(self.request, account)
+        return account
 
     def locked_object(self, *, to_delete: bool = False) -> Account:
         account: Account = super().locked_object(to_delete=to_delete)

@@ -1,6 +1,7 @@
 """The accounts endpoint: visibility, permissions and edits."""
 
 import pytest
+from django.contrib.auth.models import User
 
 from accounts.models import Account, Transfer
 
@@ -198,3 +199,27 @@ def test_biggest_compares_the_balances_at_the_time_it_is_read(alice, bob):
 def test_the_transfers_of_an_invisible_account_are_missing_whatever_the_query(alice, bob, query):
     assert alice.get(f"/api/accounts/{bob.account.pk}/transfers/?{query}").status_code == 404
     assert alice.get(f"/api/accounts/{alice.account.pk}/transfers/?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("number", ["0", str(MAX), str(MAX + 1), "9" * 30, "9" * 5000])
+def test_a_number_without_an_account_is_not_found(alice, boss, number):
+    for reader in alice, boss:
+        response = reader.get(f"/api/accounts/{number}/")
+
+        assert response.status_code == 404
+        assert response.json()["code"] == "not_found"
+
+
+def test_a_look_up_follows_the_rights_of_its_user(alice, bob):
+    path = f"/api/accounts/{alice.account.pk}/"
+    statuses = [bob.get(path).status_code]
+
+    bob.user.profile.accounts.add(alice.account)
+    statuses.append(bob.get(path).status_code)
+    bob.user.profile.accounts.remove(alice.account)
+    statuses.append(bob.get(path).status_code)
+    User.objects.filter(pk=bob.user.pk).update(is_staff=True)
+    statuses.append(bob.get(path).status_code)
+
+    assert statuses == [404, 200, 404, 200]
+    assert bob.get(f"/api/accounts/00{alice.account.pk}/").json() == bob.get(path).json()

@@ -4,6 +4,7 @@ import itertools
 import re
 
 import pytest
+from django.db.models.sql.compiler import SQLCompiler
 from rest_framework import fields, serializers
 
 from accounts.serializers import ACCOUNT_COLUMNS, TRANSFER_COLUMNS
@@ -120,6 +121,14 @@ def test_no_request_builds_fields_again(alice, bob, built):
         response = request()
         assert response.status_code < 300, response.content
         assert built == [], response.request["PATH_INFO"]
+
+
+def test_no_request_for_an_account_compiles_a_statement(alice, boss, monkeypatch):
+    path = f"/api/accounts/{alice.account.pk}/"
+    answers = [reader.get(path).content for reader in (alice, boss)]
+    monkeypatch.setattr(SQLCompiler, "as_sql", None)
+
+    assert [reader.get(path).content for reader in (alice, boss)] == answers
 
 
 def test_instances_share_the_fields_of_their_class():
