@@ -9,7 +9,7 @@ draft-ietf-httpapi-idempotency-key-header.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -29,6 +29,7 @@ from accounts.models import IdempotencyKey
 from almaFintech.api.openapi import operation
 from almaFintech.api.people import acting_user
 from almaFintech.db.failures import is_lock_timeout
+from almaFintech.db.scripts import Script, columns
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Refusal
 
@@ -104,18 +105,23 @@ class KeyTaken(Exception):
         return earlier
 
 
+def claim_of(user: User, key: str, fingerprint: str) -> IdempotencyKey:
+    """Return the unsaved claim of `key` for a request of `user`; fingerprint: its digest."""
+    return IdempotencyKey(
+        user=user,
+        key=key,
+        key_digest=hashlib.sha256(key.encode()).hexdigest(),
+        fingerprint=fingerprint,
+    )
+
+
 def claimed(user: User, key: str, fingerprint: str) -> IdempotencyKey:
     """Claim `key` for a request of `user`, before the money moves and in its transaction.
 
     fingerprint: digest of the request, see `fingerprint_of`.
     Raises KeyTaken or KeyInFlight.
     """
-    claim = IdempotencyKey(
-        user=user,
-        key=key,
-        key_digest=hashlib.sha256(key.encode()).hexdigest(),
-        fingerprint=fingerprint,
-    )
+    claim = claim_of(user, key, fingerprint)
     try:
         claim.save(force_insert=True)
     except IntegrityError as error:
@@ -133,8 +139,82 @@ def record_response(
     """Record the response to the request that claimed a key, in the same transaction."""
     claim.status = status
     claim.body = json.dumps(body)
-    claim.headers = {name: headers[name] for name in RECORDED_HEADERS if name in headers}
+    claim.headers = recorded_headers(headers)
     claim.save(update_fields=["status", "body", "headers"])
+
+
+def recorded_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: headers[name] for name in RECORDED_HEADERS if name in headers}
+
+
+# The statements of a group on PostgreSQL. A key that is taken is no error there, since an error
+# would roll back the others. Two groups insert their common keys in the same order.
+CLAIM = """
+INSERT INTO accounts_idempotencykey (user_id, key, key_digest, fingerprint, body, created)
+SELECT claim.*, '', now() FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
+    AS claim (user_id, key, key_digest, fingerprint)
+ORDER BY user_id, key_digest
+ON CONFLICT (user_id, key_digest) DO NOTHING RETURNING id, user_id, key_digest
+"""
+RECORD = """
+UPDATE accounts_idempotencykey AS claim
+SET status = answer.status, body = answer.body, headers = answer.headers
+FROM unnest(%s::bigint[], %s::smallint[], %s::text[], %s::jsonb[])
+    AS answer (id, status, body, headers)
+WHERE claim.id = answer.id
+"""
+RELEASE = "DELETE FROM accounts_idempotencykey WHERE id = ANY (%s::bigint[])"
+
+
+def claim_each(claims: Sequence[IdempotencyKey]) -> list[IdempotencyKey]:
+    """Claim several keys, each once; return the claims whose keys were free. PostgreSQL only.
+
+    Raises KeyInFlight when another transaction holds one of the keys for too long.
+    """
+    if not claims:
+        return []
+    script = Script()
+    values = [(each.user_id, each.key, each.key_digest, each.fingerprint) for each in claims]
+    made = script.add(CLAIM, *columns(values, 4))
+    try:
+        script.run()
+    except OperationalError as error:
+        if is_lock_timeout(error):
+            raise KeyInFlight from error
+        raise
+    ids = {(user, digest): id for id, user, digest in made}
+    for claim in claims:
+        claim.pk = ids.get((claim.user_id, claim.key_digest))
+    return [claim for claim in claims if claim.pk]
+
+
+def record_each(answers: Sequence[tuple[IdempotencyKey, Response | None]]) -> None:
+    """Record the responses to requests by their claims; None releases the key. PostgreSQL only."""
+    rows = [
+        (
+            claim.pk,
+            response.status_code,
+            json.dumps(response.data),
+            json.dumps(recorded_headers(response.headers)),
+        )
+        for claim, response in answers
+        if response
+    ]
+    released = [claim.pk for claim, response in answers if not response]
+    script = Script()
+    if rows:
+        script.add(RECORD, *columns(rows, 4))
+    if released:
+        script.add(RELEASE, released)
+    script.run()
+
+
+def key_of(request: Request) -> str | None:
+    """Return the key that the client sent, if it sent one. Raises MalformedKey."""
+    key = request.headers.get(HEADER)
+    if key is not None and not re.fullmatch(KEY, key):
+        raise MalformedKey
+    return key
 
 
 def fingerprint_of(method: str, path: str, data: Any) -> str:
@@ -167,6 +247,17 @@ def understood(serializer: BaseSerializer[Any]) -> Any:
     return found
 
 
+def understood_when_valid(serializer: BaseSerializer[Any]) -> Any:
+    """Return what `understood` returns, for a body that is valid, without reading it again."""
+    assert isinstance(serializer, Serializer)  # noqa: S101
+    valid = serializer.validated_data
+    return {
+        name: valid[field.source]
+        for name, field in serializer.fields.items()
+        if field.source in valid and field.style.get("input_type") != "password"
+    }
+
+
 def idempotent(create: ViewMethod) -> ViewMethod:
     """Let a view method run at most once for each key of a user, and in one transaction.
 
@@ -186,11 +277,9 @@ def idempotent(create: ViewMethod) -> ViewMethod:
 
     @wraps(create)
     def create_or_replay(view: View, request: Request, *args: Any, **kwargs: Any) -> Response:
-        key = request.headers.get(HEADER)
+        key = key_of(request)
         if key is None:
             return create_in_transaction(view, request, *args, **kwargs)
-        if not re.fullmatch(KEY, key):
-            raise MalformedKey
         asked = understood(view.get_serializer(data=request.data))
         fingerprint = fingerprint_of(request.method or "", request.path, asked)
         try:

@@ -17,13 +17,22 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import ValidationError
+from rest_framework.serializers import BaseSerializer, ValidationError
 from rest_framework.utils.serializer_helpers import ReturnDict
 
-from accounts import ledger, rules
+from accounts import bookings, ledger, rules
+from accounts.bookings import Booking
 from accounts.etags import conditional, require_match, version_of, versioned
 from accounts.fields import WholeNumberField
-from accounts.idempotency import CreatedOnce, idempotent
+from accounts.idempotency import (
+    CreatedOnce,
+    claim_of,
+    documented,
+    fingerprint_of,
+    idempotent,
+    key_of,
+    understood_when_valid,
+)
 from accounts.models import Account, AccountQuerySet, Entry, Transfer
 from accounts.permissions import (
     AccountPermissions,
@@ -31,7 +40,7 @@ from accounts.permissions import (
     TransferPermissions,
 )
 from accounts.queries import AccountAtQuery, AccountQuery, StatementQuery, TransferQuery
-from accounts.rates import limited_refusals
+from accounts.rates import is_used_up, limited_refusals
 from accounts.schema import CSV, AccountAtSerializer, StatementSerializer
 from accounts.serializers import (
     ACCOUNT_COLUMNS,
@@ -305,22 +314,14 @@ class TransferViewSet(
         return Transfer.objects.visible_to(self.request.user)
 
     @operation(errors=ERRORS_OF_BOOKINGS)
-    @idempotent
+    @documented
     def create(self, request: Request) -> Response:
         """Send money.
 
         `balance` micro units move from `origin` to `destination`, two accounts of one currency.
         With an `Idempotency-Key` the request may be repeated: the money moves once.
         """
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        user = acting_user(request)
-        self.require_own_origins([serializer.validated_data])
-        with limited_refusals(user):
-            transfer = serializer.save(created_by=user)
-        trail.booked(user, [transfer])
-        address = reverse("transfer-detail", args=[transfer.pk])
-        return Response(serializer.data, status.HTTP_201_CREATED, headers={"Location": address})
+        return self.book(request)
 
     @operation(
         "cancelTransfer",
@@ -351,7 +352,7 @@ class TransferViewSet(
         names_fields=False,
         responses={201: TransferSerializer(many=True)},
     )
-    @idempotent
+    @documented
     @action(methods=["post"], detail=False, serializer_class=BatchSerializer, pagination_class=None)
     def batch(self, request: Request) -> Response:
         """Send up to 1000 transfers, all or none.
@@ -359,21 +360,62 @@ class TransferViewSet(
         They are booked in the order given, so an earlier one may fund a later one. A refusal
         names the `index`, counted from 0, of the first transfer that was refused.
         """
-        serializer = self.get_serializer(data=request.data)
-        if not serializer.is_valid():
-            raise BatchMalformed.of(serializer.errors)
-        items = serializer.validated_data["transfers"]
-        user = acting_user(request)
         try:
-            self.require_own_origins(items)
-            with limited_refusals(user):
-                transfers = ledger.post(Transfer(**item, created_by=user) for item in items)
+            return self.book(request)
         except (ForeignOrigin, rules.LedgerRefusal) as refusal:
             raise refusal.of_item() from refusal
+
+    def book(self, request: Request) -> Response:
+        booking = self.booking(request) if bookings.is_on() else None
+        if booking is None:
+            return self.book_by_itself(request)
+        with limited_refusals(booking.user):
+            return bookings.committer.book(booking)
+
+    @idempotent
+    def book_by_itself(self, request: Request) -> Response:
+        user = acting_user(request)
+        items = self.items_of(self.get_serializer(data=request.data))
+        self.require_own_origins(items)
+        with limited_refusals(user):
+            transfers = ledger.post(Transfer(**item, created_by=user) for item in items)
         trail.booked(user, transfers)
-        return Response(
-            TransferSerializer(transfers, many=True).data, status=status.HTTP_201_CREATED
-        )
+        return self.respond(transfers)
+
+    def booking(self, request: Request) -> Booking | None:
+        """Return the request as one of a group; None if it is refused, unless its key was used."""
+        user, key = acting_user(request), key_of(request)
+        serializer = self.get_serializer(data=request.data)
+        try:
+            items = self.items_of(serializer)
+            self.require_own_origins(items)
+        except (ValidationError, BatchMalformed, ForeignOrigin):
+            return None
+        if is_used_up(user):
+            return None
+        claim = None
+        if key:
+            asked = understood_when_valid(serializer)
+            claim = claim_of(user, key, fingerprint_of("POST", request.path, asked))
+        return Booking(user, items, self.respond, claim)
+
+    def items_of(self, serializer: BaseSerializer[Any]) -> list[dict[str, Any]]:
+        """Return the fields of the transfers to book. Raises ValidationError or BatchMalformed."""
+        if self.action == "batch":
+            if not serializer.is_valid():
+                raise BatchMalformed.of(serializer.errors)
+            items: list[dict[str, Any]] = serializer.validated_data["transfers"]
+            return items
+        serializer.is_valid(raise_exception=True)
+        return [serializer.validated_data]
+
+    def respond(self, transfers: list[Transfer]) -> Response:
+        """Return the response for the booked transfers of this request."""
+        data = TransferSerializer(transfers, many=True).data
+        if self.action == "batch":
+            return Response(data, status=status.HTTP_201_CREATED)
+        address = reverse("transfer-detail", args=[transfers[0].pk])
+        return Response(data[0], status.HTTP_201_CREATED, headers={"Location": address})
 
     def require_own_origins(self, items: Sequence[dict[str, Any]]) -> None:
         """Refuse the first transfer from an account that is not the user's or does not exist."""

@@ -58,6 +58,7 @@ ENVIRONMENT = {
     "REFRESH_TOKEN_DAYS": (up_to(CENTURY_DAYS), 1),
     "ROTATE_REFRESH_TOKENS": (switch, False),
     "PORTABLE_SQL": (switch, False),
+    "GROUP_COMMIT": (switch, True),
     "IDEMPOTENCY_KEY_DAYS": (up_to(CENTURY_DAYS), 30),
     "LEDGER_KEY": (str, ""),
     "LEDGER_KEY_FALLBACKS": (list, []),
@@ -266,6 +267,7 @@ if not LEDGER_KEY:
     LEDGER_KEY = development_key(BASE_DIR / ".ledger_key")
 CLOCK_TOLERANCE_SECONDS = env("CLOCK_TOLERANCE_SECONDS")
 PORTABLE_SQL = env("PORTABLE_SQL")
+GROUP_COMMIT = env("GROUP_COMMIT")
 IDEMPOTENCY_KEY_DAYS = env("IDEMPOTENCY_KEY_DAYS")
 
 # --- The API -----------------------------------------------------------------------------

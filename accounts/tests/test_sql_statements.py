@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import ledger
+from accounts import bookings, ledger
 from accounts.models import Account, Transfer
 from accounts.postgresql import PostgreSQLStorage
 
@@ -53,8 +53,9 @@ def test_the_statements_of_a_request(alice, bob):
     by_scripts = isinstance(ledger.storage(), PostgreSQLStorage)
     # Lock the accounts, read the clock; write the transfer, the balances, the entries.
     booked = ["SELECT", "INSERT"] if by_scripts else ["SELECT", *time, *["INSERT"] * 3]
-    # Read the user; check the origin.
-    assert sent == ["SELECT", "BEGIN", "SELECT", *booked, "COMMIT"]
+    # Read the user; check the origin, in a group before it begins.
+    begin = ["SELECT", "BEGIN"] if bookings.is_on() else ["BEGIN", "SELECT"]
+    assert sent == ["SELECT", *begin, *booked, "COMMIT"]
     # Lock the transfer and its accounts, read the clock; write the transfer, the balances, the
     # entries.
     returned = (

@@ -1,0 +1,209 @@
+"""Group commit: transfers that arrive while a commit is under way go together into the next one.
+
+A commit waits for the disk, and an account that many transfers name stays locked until then. Ten
+transfers in one transaction wait once. Each of them keeps its own rules: a refusal, or a key that
+was used before, concerns one request, and the others are booked.
+
+There is no further thread: a request that finds nobody at work leads a group, alone if nobody else
+is there, and hands over to the first of those that came meanwhile. The transaction is the usual one
+of the leader's thread. Nobody is answered before its commit.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import InterfaceError, OperationalError, connection, transaction
+from rest_framework.response import Response
+
+from accounts import ledger
+from accounts.idempotency import KeyTaken, claim_each, record_each, replay
+from accounts.models import IdempotencyKey, Transfer
+from accounts.rules import LedgerRefusal
+from almaFintech.db.failures import is_lock_timeout, is_retryable
+from almaFintech.db.transactions import retried
+from almaFintech.refusals import Busy
+from audit import trail
+
+# Larger groups would keep the accounts of the first request locked for the sake of the last.
+MOST_TRANSFERS = 1000
+# A request that waits holds a thread of the server.
+MOST_WAITING = 256
+WAIT_SECONDS = 10
+
+
+@dataclass(eq=False)
+class Booking:
+    """A request to book transfers, all or none, once all other checks have passed.
+
+    Attributes:
+        user: who sends it.
+        items: the fields of each transfer.
+        respond: returns the response for the booked transfers, without asking the database.
+        claim: the unsaved key of the request, if it has one.
+    """
+
+    user: User
+    items: Sequence[Mapping[str, Any]]
+    respond: Callable[[list[Transfer]], Response]
+    claim: IdempotencyKey | None = None
+
+    # The outcome: one of these three, or nothing yet.
+    response: Response | None = None
+    refusal: LedgerRefusal | None = None
+    is_taken: bool = False
+    # A failure after which nobody knows whether the group was committed.
+    error: Exception | None = None
+    # Set when there is an outcome, or when it is this request's turn to lead.
+    called: threading.Event = field(default_factory=threading.Event)
+
+    def is_decided(self) -> bool:
+        return bool(self.response or self.refusal or self.is_taken)
+
+    def outcome(self) -> Response:
+        """Return the response, or raise the refusal."""
+        if self.refusal:
+            raise self.refusal
+        if self.is_taken:
+            assert self.claim  # noqa: S101
+            return replay(KeyTaken(self.claim).earlier())
+        assert self.response  # noqa: S101
+        return self.response
+
+
+class Committer:
+    """The groups of one process: one is committed at a time, while the next one forms."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._is_busy = False
+        self._waiting: list[Booking] = []
+
+    def book(self, booking: Booking) -> Response:
+        """Book it with others. Raises a refusal, Busy or a failure of the database."""
+        # A transaction of the caller can hold nobody else's transfers.
+        if not connection.in_atomic_block:
+            self._join(booking)
+        if booking.error:
+            raise booking.error
+        if not booking.is_decided():
+            # Its group was rolled back, perhaps because of another request.
+            retried(book_each)([booking])
+        return booking.outcome()
+
+    def _join(self, booking: Booking) -> None:
+        with self._guard:
+            if len(self._waiting) >= MOST_WAITING:
+                raise Busy
+            self._waiting.append(booking)
+            leads, self._is_busy = not self._is_busy, True
+        if not leads:
+            self._wait(booking)
+            if booking not in self._waiting:
+                return
+        group: list[Booking] = []
+        try:
+            group = self._next_group(booking)
+            attempt(group)
+        finally:
+            self._hand_over(group)
+
+    def _wait(self, booking: Booking) -> None:
+        """Wait for the outcome, or for the turn to lead. Raises Busy while neither is in sight."""
+        if booking.called.wait(WAIT_SECONDS):
+            return
+        with self._guard:
+            if booking in self._waiting and not booking.called.is_set():
+                self._waiting.remove(booking)
+                raise Busy
+        # It is being committed, and the database ends that one way or the other.
+        booking.called.wait()
+
+    def _next_group(self, leader: Booking) -> list[Booking]:
+        """Take the leader and those who wait, in their order; a key is in a group only once."""
+        group: list[Booking] = []
+        keys = set()
+        size = 0
+        with self._guard:
+            for booking in [leader, *(each for each in self._waiting if each is not leader)]:
+                claim = booking.claim
+                key = (claim.user_id, claim.key_digest) if claim else None
+                size += len(booking.items)
+                if group and (size > MOST_TRANSFERS or key in keys):
+                    break
+                if key:
+                    keys.add(key)
+                group.append(booking)
+            self._waiting = [each for each in self._waiting if each not in group]
+        return group
+
+    def _hand_over(self, group: Sequence[Booking]) -> None:
+        with self._guard:
+            for booking in group:
+                booking.called.set()
+            if self._waiting:
+                self._waiting[0].called.set()
+            else:
+                self._is_busy = False
+
+
+committer = Committer()
+
+
+def is_on() -> bool:
+    """Return whether transfers are committed in groups: the statements are PostgreSQL's."""
+    is_postgresql = connection.vendor == "postgresql" and not settings.PORTABLE_SQL
+    return is_postgresql and bool(settings.GROUP_COMMIT)
+
+
+def attempt(group: Sequence[Booking]) -> None:
+    """Book a group in one transaction; after a rollback all of it is undecided."""
+    try:
+        with transaction.atomic():
+            book_each(group)
+    except Exception as error:
+        # Each request meets its own error when it is booked alone.
+        forget(group)
+        if not was_rolled_back(error):
+            for booking in group:
+                booking.error = error
+
+
+def was_rolled_back(error: Exception) -> bool:
+    """Return whether an error is certain to have undone the transaction.
+
+    A connection that is lost after the commit was sent leaves that open.
+    """
+    if isinstance(error, OperationalError):
+        return is_retryable(error) or is_lock_timeout(error)
+    return not isinstance(error, InterfaceError)
+
+
+def forget(group: Sequence[Booking]) -> None:
+    for booking in group:
+        booking.response, booking.refusal, booking.is_taken = None, None, False
+
+
+def book_each(bookings: Sequence[Booking]) -> None:
+    """Book in the current transaction what is not refused; set the outcome of each."""
+    forget(bookings)
+    claims = claim_each([booking.claim for booking in bookings if booking.claim])
+    for booking in bookings:
+        booking.is_taken = booking.claim is not None and booking.claim not in claims
+    free = [booking for booking in bookings if not booking.is_taken]
+    postings = [
+        [Transfer(**item, created_by=booking.user) for item in booking.items] for booking in free
+    ]
+    for booking, transfers, refusal in zip(free, postings, ledger.post_each(postings), strict=True):
+        if refusal:
+            booking.refusal = refusal
+        else:
+            trail.booked(booking.user, transfers)
+            booking.response = booking.respond(transfers)
+    record_each([(each.claim, each.response) for each in free if each.claim])
+    if not any(booking.response for booking in bookings):
+        # It would commit nothing.
+        transaction.set_rollback(True)

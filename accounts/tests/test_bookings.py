@@ -1,0 +1,275 @@
+"""Group commit: what several requests of one process share, and what they do not."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from psycopg.errors import AdminShutdown, LockNotAvailable
+
+from accounts import bookings, ledger
+from accounts.bookings import Committer
+from accounts.models import Entry, IdempotencyKey, Transfer
+from conftest import only_on_postgresql
+
+PATH = "/api/transfers/"
+
+pytestmark = [only_on_postgresql, pytest.mark.usefixtures("verified", "grouped")]
+
+
+@pytest.fixture
+def grouped(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.GROUP_COMMIT, settings.PORTABLE_SQL = True, False
+    monkeypatch.setattr(bookings, "committer", Committer())
+
+
+class Together:
+    """Requests that form one group, since they arrive while another group is at work.
+
+    Attributes:
+        sizes: the number of requests in each group, as far as groups were formed.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self._began, self._go_on = threading.Event(), threading.Event()
+        attempt = bookings.attempt
+
+        def watched(group: Any) -> None:
+            self.sizes.append(len(group))
+            if len(self.sizes) == 1:
+                self._began.set()
+                assert self._go_on.wait(20)
+            attempt(group)
+
+        monkeypatch.setattr(bookings, "attempt", watched)
+
+    def run(self, first: Callable[[], Any], *others: Callable[[], Any]) -> list[Any]:
+        """Run `others` while `first` is at work, and return all responses."""
+        with ThreadPoolExecutor(1 + len(others)) as threads:
+            futures = [threads.submit(with_own_connection, first)]
+            assert self._began.wait(20)
+            for number, other in enumerate(others, start=1):
+                futures.append(threads.submit(with_own_connection, other))
+                wait_for(number, futures[-1])
+            self._go_on.set()
+            return [future.result(30) for future in futures]
+
+
+def with_own_connection(request: Callable[[], Any]) -> Any:
+    try:
+        return request()
+    finally:
+        connection.close()
+
+
+def wait_for(number: int, request: "Future[Any]") -> None:
+    for _ in range(1000):
+        if len(bookings.committer._waiting) == number:
+            return
+        assert not request.done(), request.result()
+        threading.Event().wait(0.01)
+    raise AssertionError("The request does not wait")
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> Together:
+    return Together(monkeypatch)
+
+
+def test_requests_that_arrive_meanwhile_share_a_transaction(alice, bob, together):
+    send = [lambda: alice.send(bob.account, 100)] * 4
+
+    responses = together.run(*send)
+
+    assert [response.status_code for response in responses] == [201] * 4
+    assert together.sizes == [1, 3]
+    assert len({response.json()["id"] for response in responses}) == 4
+    assert (alice.balance, bob.balance) == (999_600, 400)
+    # One clock and one transaction for the three.
+    dates = [response.json()["date"] for response in responses]
+    assert len(set(dates)) == 2
+
+
+def test_a_request_alone_is_booked_at_once(alice, bob):
+    alice.send(bob.account, 1)
+
+    with CaptureQueriesContext(connection) as captured:
+        assert alice.post(PATH, body(alice, bob, 2), idempotency_key="k1").status_code == 201
+
+    # Read the user, check the origin; claim the key, lock, write, record the response.
+    verbs = [query["sql"].split()[0] for query in captured.captured_queries]
+    assert verbs == [
+        *["SELECT", "SELECT", "BEGIN", "INSERT", "SELECT", "INSERT", "UPDATE", "COMMIT"]
+    ]
+
+
+def test_a_refusal_concerns_one_request(alice, bob, together):
+    responses = together.run(
+        lambda: alice.send(bob.account, 1),
+        lambda: alice.send(bob.account, 999_000),
+        lambda: alice.post(PATH, body(alice, bob, 1000), idempotency_key="poor"),
+        lambda: bob.send(alice.account, 1),
+        lambda: alice.send(bob.account, 900),
+    )
+
+    assert together.sizes == [1, 4]
+    assert [response.status_code for response in responses] == [201, 201, 400, 201, 201]
+    assert responses[2].json()["code"] == "insufficient_funds"
+    assert (alice.balance, bob.balance) == (100, 999_900)
+    assert not IdempotencyKey.objects.filter(key="poor").exists()
+    assert Transfer.objects.count() == 4
+
+
+def test_a_batch_in_a_group_is_all_or_none(alice, bob, together):
+    batch = {"transfers": [body(alice, bob, 600_000), body(alice, bob, 600_000)]}
+
+    responses = together.run(
+        lambda: alice.send(bob.account, 1),
+        lambda: alice.post("/api/transfers/batch/", batch),
+        lambda: alice.send(bob.account, 900_000),
+    )
+
+    assert together.sizes == [1, 2]
+    assert [response.status_code for response in responses] == [201, 400, 201]
+    assert responses[1].json()["index"] == 1
+    assert (alice.balance, bob.balance) == (99_999, 900_001)
+    assert Entry.objects.filter(transfer__isnull=False).count() == 4
+
+
+def test_a_key_is_carried_out_once_in_a_group(alice, bob, together):
+    def send(key: str, amount: int) -> Callable[[], Any]:
+        return lambda: alice.post(PATH, body(alice, bob, amount), idempotency_key=key)
+
+    responses = together.run(
+        send("k1", 1), send("k2", 10), send("k1", 1), send("k2", 10), send("k2", 20)
+    )
+
+    assert [response.status_code for response in responses] == [201, 201, 201, 201, 422]
+    assert responses[2]["Idempotent-Replayed"] == responses[3]["Idempotent-Replayed"] == "true"
+    assert (responses[2].content, responses[3].content) == (
+        responses[0].content,
+        responses[1].content,
+    )
+    assert responses[4].json()["code"] == "idempotency_key_reused"
+    assert bob.balance == 11
+    assert Transfer.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("locked"), IntegrityError("conflict"), RuntimeError("a bug")],
+    ids=["lock timeout", "integrity", "bug"],
+)
+def test_a_group_that_is_rolled_back_is_booked_one_by_one(alice, bob, together, monkeypatch, error):
+    if isinstance(error, OperationalError):
+        error.__cause__ = LockNotAvailable()
+    fail_for_groups(monkeypatch, error)
+
+    responses = together.run(*[lambda: alice.send(bob.account, 5)] * 3)
+
+    assert [response.status_code for response in responses] == [201] * 3
+    assert (together.sizes, bob.balance) == ([1, 2], 15)
+
+
+def test_a_group_whose_end_is_unknown_is_not_booked_again(alice, bob, together, monkeypatch):
+    error = OperationalError("the connection is lost")
+    error.__cause__ = AdminShutdown()
+    fail_for_groups(monkeypatch, error)
+
+    responses = together.run(*[lambda: alice.send(bob.account, 5)] * 3)
+
+    assert [response.status_code for response in responses] == [201, 503, 503]
+    assert bob.balance == 5
+
+
+def fail_for_groups(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Raise an error after the writes of each group that has several requests."""
+    post_each = ledger.post_each
+
+    def fail(postings: Any) -> Any:
+        refusals = post_each(postings)
+        if len(postings) > 1:
+            raise error
+        return refusals
+
+    monkeypatch.setattr(ledger, "post_each", fail)
+
+
+def test_the_leader_hands_over_after_a_failure(alice, bob, together, monkeypatch):
+    monkeypatch.setattr(bookings, "MOST_TRANSFERS", 1)
+    fail_for_groups(monkeypatch, RuntimeError())
+
+    responses = together.run(*[lambda: alice.send(bob.account, 5)] * 4)
+
+    assert [response.status_code for response in responses] == [201] * 4
+    assert together.sizes == [1, 1, 1, 1]
+    assert alice.send(bob.account, 5).status_code == 201
+
+
+def test_a_request_does_not_wait_for_ever(alice, bob, together, monkeypatch):
+    monkeypatch.setattr(bookings, "WAIT_SECONDS", 0.2)
+    responses: list[Any] = []
+
+    def late() -> Any:
+        responses.append(alice.send(bob.account, 7))
+        together._go_on.set()
+        return responses[0]
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(with_own_connection, lambda: alice.send(bob.account, 1))
+        assert together._began.wait(20)
+        second = threads.submit(with_own_connection, late).result(30)
+        assert first.result(30).status_code == 201
+
+    assert (second.status_code, second["Retry-After"]) == (503, "1")
+    assert bob.balance == 1
+
+
+def test_too_many_waiting_requests_are_refused(alice, bob, together, monkeypatch):
+    monkeypatch.setattr(bookings, "MOST_WAITING", 0)
+
+    assert alice.send(bob.account, 7).status_code == 503
+    assert bob.balance == 0
+
+
+def test_a_transaction_of_the_caller_is_not_shared(alice, bob, together):
+    with transaction.atomic():
+        assert alice.send(bob.account, 7).status_code == 201
+        transaction.set_rollback(True)
+
+    assert together.sizes == []
+    assert bob.balance == 0
+
+
+def test_staff_in_a_group_is_recorded(alice, bob, boss, together):
+    from audit.models import Record
+
+    responses = together.run(
+        lambda: alice.send(bob.account, 1),
+        lambda: boss.post(PATH, body(alice, bob, 2)),
+        lambda: alice.send(bob.account, 3),
+    )
+
+    assert together.sizes == [1, 2]
+    assert [response.status_code for response in responses] == [201] * 3
+    assert Record.objects.filter(kind="transfer").count() == 1
+
+
+def test_the_switch(alice, bob, settings, together):
+    settings.GROUP_COMMIT = False
+
+    assert alice.send(bob.account, 7).status_code == 201
+
+    assert (together.sizes, bob.balance) == ([], 7)
+
+
+def body(origin: Any, destination: Any, amount: int) -> dict[str, int]:
+    return {
+        "origin": origin.account.pk,
+        "destination": destination.account.pk,
+        "balance": amount,
+    }
