@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import gettempdir
 
+from bench.speed.cpu import compare
 from bench.speed.loads import LoadFailed, Sample, program
 from bench.speed.report import Noise, Result, document, noise, table
 from bench.speed.stage import Failed, Stage, stage
-from bench.speed.table import FLOOR, ROWS, Measurement, Row
+from bench.speed.table import FLOOR, ROWS, Measurement
 
 # The latest end of a run.
 MOST_SECONDS = 4 * 3600
@@ -32,26 +33,17 @@ def main(arguments: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, end)
     signal.alarm(MOST_SECONDS)
-    rows = [row for row in ROWS if not options.only or row.name in options.only]
     try:
-        program("wrk", "on Debian, install the package wrk")
-        with stage() as running:
-            results, noises = measure(running, rows, options)
-            say("verifying the ledger")
-            running.verify()
+        with stage(options.rows) as running:
+            results, noises = cpu(running, options) if options.cpu else load(running, options)
+            memory = running.memory_of_hashes()
     except (LoadFailed, Failed, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
-    options.output.write_text(
-        json.dumps(document(results, noises, shown_options(options)), indent=1)
-    )
-    floor = [
-        sample.rate
-        for row, result in zip(rows, results, strict=True)
-        if row.reference is FLOOR
-        for sample in result.reference
-    ]
-    print(table(results), noise(noises, floor), f"Raw figures: {options.output}", sep="\n")
+    raw = document(results, noises, shown_options(options))
+    options.output.write_text(json.dumps(raw, indent=1))
+    print(table(results), noise(noises, rates_of_floor(results)), sep="\n")
+    print(memory, f"Raw figures: {options.output}", sep="\n")
     return 1 if any(result.problems for result in results) else 0
 
 
@@ -69,24 +61,43 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         default=Path(gettempdir(), f"almafintech-speed-{time.strftime('%Y%m%d-%H%M%S')}.json"),
         help="file for the raw figures",
     )
+    parser.add_argument("--rows", type=int, default=1_000_000, help="what many rows are")
+    parser.add_argument("--cpu", action="store_true", help="measure the CPU inside one process")
+    parser.add_argument("--against", type=Path, help="with --cpu: another tree of this server")
+    parser.add_argument("--requests", type=int, default=300, help="with --cpu: in each round")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.rounds, options.seconds = 2, 1
-    for name in "rounds", "seconds", "connections":
+        options.rounds, options.seconds, options.requests = 2, 1, 100
+    # Filling the tables takes longer than a quick look.
+    options.only = options.only or [
+        name for name in names if not (options.quick and name.startswith("rows-"))
+    ]
+    for name in "rounds", "seconds", "connections", "rows", "requests":
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be 1 or more")
+    if options.against:
+        options.against = options.against.resolve()
+        if not (options.cpu and (options.against / "manage.py").exists()):
+            parser.error("--against takes a tree of this server, and needs --cpu")
     return options
 
 
-def measure(
-    running: Stage, rows: Sequence[Row], options: argparse.Namespace
-) -> tuple[list[Result], list[Noise]]:
+def cpu(running: Stage, options: argparse.Namespace) -> tuple[list[Result], list[Noise]]:
+    noises = [Noise.now()]
+    results = compare(running, options.against, options.rounds, options.requests, say)
+    return results, [*noises, Noise.now()]
+
+
+def load(running: Stage, options: argparse.Namespace) -> tuple[list[Result], list[Noise]]:
     """Measure all rows in each round. A row that is invalid once is not measured again."""
+    program("wrk", "on Debian, install the package wrk")
+    rows = [row for row in ROWS if row.name in options.only]
     results = [Result(row.name, row.title, row.at_least, row.aim, row.latency) for row in rows]
     for row, result in zip(rows, results, strict=True):
         say(f"checking {row.name}")
         for measurement in row.measured, row.reference:
-            result.problems += filter(None, [checked(measurement, running, options).problem])
+            problem = checked(measurement, running, options).problem
+            result.problems += [problem] if problem else []
     noises = []
     for number in range(options.rounds):
         say(f"round {number + 1} of {options.rounds}")
@@ -98,7 +109,19 @@ def measure(
             pair = [row.measured, row.reference][:: 1 if number % 2 else -1]
             samples = [sampled(each, running, options) for each in pair]
             result.add(*samples[:: 1 if number % 2 else -1])
+    say("verifying the ledger")
+    running.verify()
     return results, noises
+
+
+def rates_of_floor(results: Sequence[Result]) -> list[float]:
+    floored = {row.name for row in ROWS if row.reference is FLOOR}
+    return [
+        sample.rate
+        for result in results
+        if result.name in floored and not result.latency
+        for sample in result.reference
+    ]
 
 
 def checked(measurement: Measurement, running: Stage, options: argparse.Namespace) -> Sample:

@@ -5,12 +5,16 @@ prints JSON. The log goes to stderr.
 """
 
 import json
+import random
 import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from itertools import cycle
-from typing import Any
+from itertools import count, cycle, repeat
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Environ: TypeAlias = dict[str, Any]
 
 BALANCE = 10**12
 AT_A_TIME = 1000
@@ -30,7 +34,7 @@ def world(people: int, password: str) -> dict[str, Any]:
     Returns their tokens, the id of the user with all accounts, and the ids of the accounts.
     """
     set_up()
-    from django.contrib.auth.hashers import make_password
+    from django.contrib.auth.hashers import Argon2PasswordHasher, get_hasher, make_password
     from django.contrib.auth.models import User
     from django.core.management import call_command
     from django.db import transaction
@@ -41,6 +45,7 @@ def world(people: int, password: str) -> dict[str, Any]:
     from login.tokens import tokens_for
 
     call_command("migrate", verbosity=0)
+    hashers: list[Any] = [get_hasher(), Argon2PasswordHasher]
     hashed = make_password(password)
     boss, rich, *users = User.objects.bulk_create(
         User(username=name, password=hashed, is_staff=name == "boss")
@@ -66,123 +71,125 @@ def world(people: int, password: str) -> dict[str, Any]:
         "boss": boss_token,
         "rich": rich_token,
         "author": rich.pk,
+        # KiB of memory for each password hash: of this server, and as Django configures it.
+        "hash_kib": [hasher.memory_cost for hasher in hashers],
         "tokens": tokens,
         "accounts": [account.pk for account in accounts],
     }
 
 
-def transfers(count: int) -> list[int]:
-    """Book transfers between random accounts, and return their ids."""
+def transfers(number: int, username: str) -> list[int]:
+    """Book transfers between random accounts of a user in USD, and return their ids."""
     set_up()
     from accounts.models import Account
 
-    return _post(list(Account.objects.values_list("pk", flat=True)), count)
+    own = Account.objects.filter(profile__user__username=username, currency="USD")
+    return _post(list(own.values_list("pk", flat=True)), number)
 
 
-def _post(accounts: Sequence[int], count: int) -> list[int]:
-    import random
-
+def _post(accounts: Sequence[int], number: int) -> list[int]:
     from accounts import ledger
     from accounts.models import Transfer
 
     booked: list[int] = []
-    while len(booked) < count:
-        pairs = [random.sample(accounts, 2) for _ in range(min(AT_A_TIME, count - len(booked)))]
+    while len(booked) < number:
+        pairs = [random.sample(accounts, 2) for _ in range(min(AT_A_TIME, number - len(booked)))]
         new = ledger.post(Transfer(origin_id=a, destination_id=b, balance=1) for a, b in pairs)
         booked += [transfer.pk for transfer in new]
     return booked
 
 
-def cpu(people: int, requests: int) -> dict[str, float]:
+def reader(staff: str, merchant: str) -> dict[str, Any]:
+    """Return tokens of two users, the merchant's first account, and a moment in its history."""
+    set_up()
+    from django.contrib.auth.models import User
+
+    from accounts.models import Account, Entry
+    from login.tokens import tokens_for
+
+    account = Account.objects.filter(profile__user__username=merchant).earliest("pk")
+    dates = Entry.objects.filter(account=account).order_by("seq").values_list("date", flat=True)
+    tokens = {
+        name: str(tokens_for(User.objects.get(username=username))["access"])
+        for name, username in (("staff", staff), ("merchant", merchant))
+    }
+    moment = dates[len(dates) // 2].strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {**tokens, "account": account.pk, "moment": moment}
+
+
+def cpu(ids: dict[str, Any], requests: int) -> dict[str, float]:
     """Return the milliseconds of CPU of each hot request in this process.
 
-    Like a worker of the server, it calls the WSGI application and keeps its connection.
+    ids: what `world` returned.
     """
+    # Unlike django.setup(), this makes the settings those of a process that serves HTTP.
     from almaFintech.wsgi import application
 
-    ids = _ids_and_tokens(people)
-    batches = max(2, requests // 50)
-    cancelled = transfers(requests + WARM_UP)
+    cancelled = transfers(requests + WARM_UP, "rich")
     accounts, tokens = ids["accounts"], ids["tokens"]
 
-    def body(index: int) -> dict[str, int]:
-        origin, destination = accounts[index % people], accounts[(index + 1) % people]
+    def item(index: int) -> dict[str, int]:
+        origin, destination = accounts[index], accounts[(index + 1) % len(accounts)]
         return {"origin": origin, "destination": destination, "balance": 1}
 
-    def post(*, keyed: bool) -> Iterator[dict[str, Any]]:
-        for index in cycle(range(people)):
+    def post(*, keyed: bool) -> Iterator[Environ]:
+        for index in cycle(range(len(accounts))):
             key = {"Idempotency-Key": secrets.token_hex(16)} if keyed else {}
-            yield request("POST", "/api/transfers/", tokens[index], body(index), **key)
+            yield environ("POST", "/api/transfers/", tokens[index], item(index), **key)
 
-    def batch() -> Iterator[dict[str, Any]]:
-        items = {"transfers": [body(index) for index in range(AT_A_TIME)]}
-        return iter(lambda: request("POST", "/api/transfers/batch/", ids["rich"], items), None)
-
-    def get(path: str, token: str) -> Iterator[dict[str, Any]]:
-        return iter(lambda: request("GET", path, token), None)
-
-    plans: dict[str, tuple[int, int, Iterator[dict[str, Any]]]] = {
-        "get": (200, requests, get(f"/api/accounts/{accounts[0]}/", tokens[0])),
-        "page": (200, requests, get(f"/api/transfers/?limit={PAGE}", ids["boss"])),
+    get = environ("GET", f"/api/accounts/{accounts[0]}/", tokens[0])
+    page = environ("GET", f"/api/transfers/?limit={PAGE}", ids["boss"])
+    cancel = (environ("DELETE", f"/api/transfers/{id}/", ids["rich"]) for id in cancelled)
+    items = {"transfers": [item(index) for index in range(len(accounts))]}
+    batch = (environ("POST", "/api/transfers/batch/", ids["rich"], items) for _ in count())
+    plans = {
+        "get": (200, requests, repeat(get)),
+        "page": (200, requests, repeat(page)),
         "post-without-key": (201, requests, post(keyed=False)),
         "post": (201, requests, post(keyed=True)),
-        "delete": (
-            204,
-            requests,
-            (request("DELETE", f"/api/transfers/{id}/", ids["rich"]) for id in cancelled),
-        ),
-        "batch": (201, batches, batch()),
+        "delete": (204, requests, cancel),
+        "batch": (201, max(2, requests // 50), batch),
     }
-    return {
-        name: measured(application, environs, status=status, count=count)
-        for name, (status, count, environs) in plans.items()
-    }
-
-
-def _ids_and_tokens(people: int) -> dict[str, Any]:
-    return world(people, secrets.token_urlsafe())
+    return {name: measured(application, *plan) for name, plan in plans.items()}
 
 
 def floor_cpu(token: str, requests: int) -> dict[str, float]:
     """Return the milliseconds of CPU of a request to the floor."""
     from bench.speed.floor import application
 
-    environs = iter(lambda: request("GET", "/", token), None)
-    return {"floor": measured(application, environs, status=200, count=requests)}
+    return {"floor": measured(application, 200, requests, repeat(environ("GET", "/", token)))}
 
 
-def request(method: str, path: str, token: str, body: Any = None, **headers: str) -> dict[str, Any]:
+def environ(method: str, path: str, token: str, body: Any = None, **headers: str) -> Environ:
+    """Return a request as a WSGI server passes it to the application."""
     from django.test import RequestFactory
 
-    made = RequestFactory().generic(
+    request = RequestFactory().generic(
         method,
         path,
         b"" if body is None else json.dumps(body).encode(),
         "application/json",
         headers={"Host": "127.0.0.1", "Authorization": f"Bearer {token}", **headers},
     )
-    return made.environ
+    return request.environ
 
 
-def measured(
-    application: Any, environs: Iterator[dict[str, Any]], *, status: int, count: int
-) -> float:
+def measured(application: Any, status: int, number: int, environs: Iterator[Environ]) -> float:
     """Return the milliseconds of CPU of one request, after some that warm it up."""
     # The requests are made before, so that only their processing is measured.
-    warm_up, timed = (
-        [next(environs) for _ in range(number)] for number in (min(WARM_UP, count), count)
-    )
-    for environ in warm_up:
-        call(application, environ, status)
+    warm_up = [next(environs).copy() for _ in range(min(WARM_UP, number))]
+    timed = [next(environs).copy() for _ in range(number)]
+    for each in warm_up:
+        call(application, each, status)
     began = time.process_time()
-    for environ in timed:
-        call(application, environ, status)
-    return (time.process_time() - began) / count * 1000
+    for each in timed:
+        call(application, each, status)
+    return (time.process_time() - began) / number * 1000
 
 
-def call(application: Any, environ: dict[str, Any], expected: int) -> None:
+def call(application: Any, environ: Environ, expected: int) -> None:
     """Make a request as a WSGI server does. Raises RuntimeError if the status is another one."""
-    statuses = []
+    statuses: list[str] = []
     response = application(environ, lambda status, headers, *_: statuses.append(status))
     body = b"".join(response)
     response.close()
@@ -190,18 +197,19 @@ def call(application: Any, environ: dict[str, Any], expected: int) -> None:
         raise RuntimeError(f"{environ['PATH_INFO']}: {statuses[0]}: {body[:200]!r}")
 
 
-def main(command: str, *arguments: str) -> None:
+def main(command: str, *arguments: str) -> Any:
     if command == "world":
-        print(json.dumps(world(int(arguments[0]), arguments[1])))
-    elif command == "transfers":
-        print(json.dumps(transfers(int(arguments[0]))))
-    elif command == "cpu":
-        print(json.dumps(cpu(int(arguments[0]), int(arguments[1]))))
-    elif command == "floor-cpu":
-        print(json.dumps(floor_cpu(arguments[0], int(arguments[1]))))
-    else:
-        raise SystemExit(f"no such command: {command}")
+        return world(int(arguments[0]), arguments[1])
+    if command == "transfers":
+        return transfers(int(arguments[0]), arguments[1])
+    if command == "reader":
+        return reader(*arguments)
+    if command == "cpu":
+        return cpu(json.loads(Path(arguments[0]).read_text()), int(arguments[1]))
+    if command == "floor-cpu":
+        return floor_cpu(arguments[0], int(arguments[1]))
+    raise SystemExit(f"no such command: {command}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(json.dumps(main(*sys.argv[1:])))

@@ -24,7 +24,10 @@ from crashtest.servers import BASE_DIR, Database, Service, free_port
 
 WORKERS, THREADS = 2, 4
 PEOPLE = 1000
+FEW_ROWS = 10_000
 PASSWORD = secrets.token_urlsafe()
+# Filling a database with ten million transfers takes most of it.
+PROGRAM_SECONDS = 3600
 # No request of a measurement may meet a limit.
 UNLIMITED = "100000000/m"
 INSIDE = Path(__file__).with_name("inside.py")
@@ -130,7 +133,7 @@ def output_of(command: list[str], environment: Mapping[str, str], *, cwd: Path =
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=PROGRAM_SECONDS,
     )
     if done.returncode:
         raise Failed(f"{' '.join(command)}:\n{done.stderr[-3000:]}")
@@ -150,8 +153,9 @@ def inside(command: list[str], environment: Mapping[str, str], *, tree: Path = B
 
 @dataclass(frozen=True)
 class Site:
-    """A running server, and the users, tokens and accounts in it."""
+    """A running server, its database, and the users, tokens and accounts in it."""
 
+    database: str
     address: str
     ids: Mapping[str, Any]
 
@@ -159,10 +163,11 @@ class Site:
 class Stage:
     """Starts each service when it is first needed."""
 
-    def __init__(self, folder: Path, database: Database, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, database: Database, stack: ExitStack, rows: int) -> None:
         self.folder = folder
         self.database = database
         self.stack = stack
+        self.rows = rows
         self.keys = new_keys()
         # The highest rate of the floor so far, which no other server exceeds.
         self.floor_rate = 0.0
@@ -195,7 +200,7 @@ class Stage:
         """Start the server on a copy of the world."""
         ids = self.world
         self.create_database(name, "world")
-        return Site(self.begin(Wallet(name, self.folder, self.environment(name))), ids)
+        return Site(name, self.begin(Wallet(name, self.folder, self.environment(name))), ids)
 
     def begin(self, service: HTTPService) -> str:
         self.stack.enter_context(service)
@@ -213,7 +218,9 @@ class Stage:
         environment = {**inherited(), **self.keys, "DATABASE_URL": self.url("floor")}
         token = output_of(["-m", "bench.speed.floor"], environment).strip()
         app = "bench.speed.floor:application"
-        return Site(self.begin(Gunicorn("floor", self.folder, environment, app)), {"token": token})
+        return Site(
+            "floor", self.begin(Gunicorn("floor", self.folder, environment, app)), {"token": token}
+        )
 
     @cached_property
     def demo(self) -> Site:
@@ -222,7 +229,7 @@ class Stage:
         made = output_of(["-m", "bench.speed.demo", str(PEOPLE), PASSWORD], environment)
         app = "bench.speed.demo.wsgi:application"
         address = self.begin(Gunicorn("demo", self.folder, environment, app))
-        return Site(address, {**json.loads(made), "password": PASSWORD})
+        return Site("demo", address, {**json.loads(made), "password": PASSWORD})
 
     @cached_property
     def yardstick(self) -> Mapping[str, int]:
@@ -233,19 +240,50 @@ class Stage:
         self.create_database("yardstick", "world")
         return {"first": accounts[0], "last": accounts[-1], "author": self.world["author"]}
 
-    def transfers_to_cancel(self, count: int) -> list[int]:
-        """Book transfers, and return their ids."""
-        ids: list[int] = inside(["transfers", str(count)], self.environment("wallet"))
+    def memory_of_hashes(self) -> str:
+        """Describe the memory of one password hash, if the server was measured."""
+        if "world" not in vars(self):
+            return ""
+        ours, usual = (kib / 1024 for kib in self.world["hash_kib"])
+        return f"A password hash takes {ours:.0f} MiB; with Django's parameters {usual:.0f} MiB."
+
+    @cached_property
+    def few(self) -> Site:
+        return self.filled("few", FEW_ROWS)
+
+    @cached_property
+    def many(self) -> Site:
+        return self.filled("many", self.rows)
+
+    def filled(self, name: str, rows: int) -> Site:
+        """Start the server on a database with this number of transfers."""
+        self.create_database(name)
+        environment = self.environment(name)
+        output_of(["manage.py", "migrate", "--verbosity", "0"], environment)
+        numbers = ["--transfers", str(rows), "--accounts", str(2 * PEOPLE)]
+        output_of(["-m", "bench.fill", *numbers], environment)
+        ids = inside(["reader", "staff", "merchant"], environment)
+        return Site(name, self.begin(Wallet(name, self.folder, environment)), ids)
+
+    def transfers_to_cancel(self, site: Site, count: int, username: str) -> list[int]:
+        """Book transfers between accounts of a user, and return their ids."""
+        ids: list[int] = inside(
+            ["transfers", str(count), username], self.environment(site.database)
+        )
         return ids
 
     def verify(self) -> None:
-        """Verify the ledger of the server. Raises Failed."""
-        output_of(["manage.py", "verify_ledger"], self.environment("wallet"))
+        """Verify the ledger of the server, if it was measured. Raises Failed."""
+        if "wallet" in vars(self):
+            output_of(["manage.py", "verify_ledger"], self.environment("wallet"))
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """Start the database; everything ends with the block."""
+def stage(rows: int = FEW_ROWS) -> Iterator[Stage]:
+    """Start the database; everything ends with the block.
+
+    rows: the number of transfers in the database `many`.
+    """
     with (
         TemporaryDirectory(prefix="almafintech-", ignore_cleanup_errors=True) as name,
         Database(Path(name)) as database,
@@ -253,4 +291,4 @@ def stage() -> Iterator[Stage]:
     ):
         database.start()
         database.wait_until_ready()
-        yield Stage(Path(name), database, stack)
+        yield Stage(Path(name), database, stack, rows)

@@ -14,6 +14,8 @@ BATCH = 1000
 SUPPLY = 1.2
 # Two batches of random transfers share most of their accounts, so they cannot run at once.
 BATCH_CONNECTIONS = 2
+# How much slower a read may be with many rows in the tables than with few.
+GROWTH = (1.5, 1.1)
 
 
 class Measurement(Protocol):
@@ -56,7 +58,7 @@ class Requests:
         sample = loads.wrk(
             site.address,
             self.kind,
-            {**self.world(site.ids), **self.supply(stage, seconds)},
+            {**self.world(site.ids), **self.supply(stage, site, seconds)},
             stage.folder,
             seconds=seconds,
             connections=self.connections or connections,
@@ -65,15 +67,24 @@ class Requests:
         )
         return Sample(sample.rate * self.operations, sample.median_ms, sample.problem)
 
-    def supply(self, stage: Stage, seconds: int) -> Mapping[str, object]:
+    def supply(self, stage: Stage, site: Site, seconds: int) -> Mapping[str, object]:
         """Prepare what each request uses up."""
         return {}
 
 
+@dataclass(frozen=True)
 class Cancellations(Requests):
-    def supply(self, stage: Stage, seconds: int) -> Mapping[str, object]:
+    """Cancellations of transfers between the accounts of a user, which are booked before."""
+
+    username: str = "rich"
+
+    def supply(self, stage: Stage, site: Site, seconds: int) -> Mapping[str, object]:
         rate = max(stage.floor_rate, 1000)
-        return {"transfers": stage.transfers_to_cancel(int(rate * seconds * SUPPLY))}
+        return {
+            "transfers": stage.transfers_to_cancel(
+                site, int(rate * seconds * SUPPLY), self.username
+            )
+        }
 
 
 class Floor(Requests):
@@ -140,12 +151,42 @@ def demo(stage: Stage) -> Site:
     return stage.demo
 
 
+def few(stage: Stage) -> Site:
+    return stage.few
+
+
+def many(stage: Stage) -> Site:
+    return stage.many
+
+
 def owners(ids: Mapping[str, Any], **more: object) -> Mapping[str, object]:
     return {"tokens": ids["tokens"], "accounts": ids["accounts"], **more}
 
 
 def constant(path: str, user: str) -> Callable[[Mapping[str, Any]], Mapping[str, object]]:
-    return lambda ids: {"path": path, "token": ids[user]}
+    """Return what the kind `constant` needs; names of ids in the path are replaced."""
+    return lambda ids: {"path": path.format(**ids), "token": ids[user]}
+
+
+def credentials(ids: Mapping[str, Any]) -> Mapping[str, object]:
+    return {"tokens": ids["tokens"], "password": ids["password"]}
+
+
+def merchant(ids: Mapping[str, Any]) -> Mapping[str, object]:
+    return {"token": ids["merchant"]}
+
+
+def growth(name: str, title: str, path: str, user: str = "staff") -> Row:
+    """Compare the latency of a read with many rows in the tables to that with few."""
+    world = constant(path, user)
+    return Row(
+        f"rows-{name}",
+        f"{title}: many rows ÷ few",
+        Requests(many, "constant", world),
+        Requests(few, "constant", world),
+        *GROWTH,
+        latency=True,
+    )
 
 
 FLOOR = Floor(floor, "constant", constant("/", "token"))
@@ -214,10 +255,22 @@ ROWS = (
     Row(
         "login",
         "login ÷ the demo with Django's Argon2 parameters",
-        Requests(
-            wallet, "login", lambda ids: {"tokens": ids["tokens"], "password": ids["password"]}
-        ),
-        Requests(demo, "login", lambda ids: {"tokens": ids["tokens"], "password": ids["password"]}),
+        Requests(wallet, "login", credentials),
+        Requests(demo, "login", credentials),
         3,
+    ),
+    growth("page", f"page of {PAGE} transfers, staff", f"/api/transfers/?limit={PAGE}"),
+    growth("own", "the same, user with 1000 accounts", f"/api/transfers/?limit={PAGE}", "merchant"),
+    growth("account", "transfers of an account", "/api/accounts/{account}/transfers/"),
+    growth("statement", "statement of an account", "/api/accounts/{account}/statement/"),
+    growth("at", "balance at a moment", "/api/accounts/{account}/?at={moment}"),
+    growth("biggest", "biggest accounts", "/api/accounts/biggest/"),
+    Row(
+        "rows-delete",
+        "DELETE, receiver with 1000 accounts: many rows ÷ few",
+        Cancellations(many, "cancel", merchant, 204, username="merchant"),
+        Cancellations(few, "cancel", merchant, 204, username="merchant"),
+        *GROWTH,
+        latency=True,
     ),
 )
