@@ -10,7 +10,8 @@ from typing import Any, Self
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
+from django.utils.functional import SimpleLazyObject
 
 from accounts import ledger
 from accounts.chain import content_of
@@ -48,6 +49,11 @@ def number_of(model: type[models.Model]) -> "models.ForeignKey[Any, Any]":
         editable=False,
         related_name="+",
     )
+
+
+def ends_of(accounts: Iterable[int]) -> list[dict[str, int]]:
+    """Return both ends of transfers at each of `accounts`, as arguments of `filter()`."""
+    return [{end: id} for id in accounts for end in ("origin", "destination")]
 
 
 class AccountQuerySet(Guard, BranchedQuerySet["Account"]):
@@ -177,8 +183,7 @@ class TransferQuerySet(Guard, BranchedQuerySet["Transfer"]):
         """Return the transfers from or to one of `accounts`, given by id."""
         # A list of ids, unlike a subquery, lets the database use the index of each direction.
         ids = sorted(set(accounts))
-        ends = [{end: id} for id in ids for end in ("origin", "destination")]
-        return self.in_ranges(Q(origin__in=ids) | Q(destination__in=ids), ends)
+        return self.in_ranges(Q(origin__in=ids) | Q(destination__in=ids), ends_of(ids))
 
     def sent_by(self, account: int) -> Self:
         return self.in_ranges(Q(origin=account), [{"origin": account}])
@@ -187,15 +192,32 @@ class TransferQuerySet(Guard, BranchedQuerySet["Transfer"]):
         return self.in_ranges(Q(destination=account), [{"destination": account}])
 
     def visible_to(self, user: User | AbstractBaseUser | AnonymousUser) -> Self:
-        """Return the transfers that `user` may see: staff all, others those of their accounts."""
+        """Return the transfers that `user` may see: staff all, others those of their accounts.
+
+        Unless the user is staff, a single one also has `received_by_own`, see `Transfer`.
+        """
         if getattr(user, "is_staff", False):
             return self
-        return self.touching(Account.objects.visible_to(user).values_list("id", flat=True))
+        own = Account.objects.visible_to(user).order_by()
+        # For a single transfer, the database looks up its two ends among the user's accounts; it
+        # might compute an EXISTS from all of them. Only a list needs all ids, which may be many.
+        sent, received = (
+            Subquery(own.filter(pk=OuterRef(end)).values("pk")[:1])
+            for end in ("origin", "destination")
+        )
+        ends: Any = SimpleLazyObject(lambda: ends_of(own.values_list("pk", flat=True)))
+        rows = self.in_ranges(Q(origin=sent) | Q(destination=received), ends)
+        single = rows.annotate(received_by_own=received)
+        single.parts = rows.parts
+        return single
 
     def branches(self, ordering: Sequence[str]) -> Sequence[Self]:
-        if self.parts and len(self.parts.ranges) > 2 * MOST_BRANCHED_ACCOUNTS:
-            return [self]
+        if self.parts and not 0 < len(self.parts.ranges) <= 2 * MOST_BRANCHED_ACCOUNTS:
+            return [self.unbranched()]
         return super().branches(ordering)
+
+    def unbranched(self) -> Self:
+        return self.parts.unbranched() if self.parts else self
 
     def delete(self, *, by: User | None = None) -> tuple[int, dict[str, int]]:
         """Cancel these transfers, all or none; the rows stay."""
@@ -239,7 +261,10 @@ class Transfer(models.Model):
         reference: text by the sender.
         created_by, cancelled_by: the users; the number stays when a user is deleted.
         cancelled_at: when it was cancelled.
+        received_by_own: the destination if it is an account of the user, in `visible_to(user)`.
     """
+
+    received_by_own: int | None
 
     id = models.BigAutoField(primary_key=True)
     date = models.DateTimeField(editable=False, blank=True)

@@ -5,7 +5,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from accounts.models import Account, Transfer
+from accounts.models import Transfer
 from almaFintech.refusals import Refusal
 
 
@@ -32,5 +32,4 @@ class TransferPermissions(BasePermission):
     def has_object_permission(self, request: Request, view: APIView, transfer: Transfer) -> bool:
         if request.method != "DELETE" or request.user.is_staff:
             return True
-        own = Account.objects.visible_to(request.user)
-        return own.filter(in_transfers=transfer).exists()
+        return transfer.received_by_own is not None

@@ -382,8 +382,8 @@ MUTATIONS = (
     mistake(
         "all-transfers-visible",
         MODELS,
-        'return self.touching(Account.objects.visible_to(user).values_list("id", flat=True))',
-        "return self",
+        "rows = self.in_ranges(Q(origin=sent) | Q(destination=received), ends)",
+        "rows = self",
         "test_transfers.py::test_an_invisible_transfer_looks_like_a_missing_one",
     ),
     mistake(
@@ -401,6 +401,13 @@ MUTATIONS = (
         "test_querysets.py::test_a_scope_holds_for_every_filter",
     ),
     mistake(
+        "no-accounts-see-everything",
+        QUERYSETS,
+        'Q(("pk__in", ()), *lists, _connector=Q.OR)',
+        "Q(*lists, _connector=Q.OR)",
+        "test_scope.py::test_a_user_without_accounts_sees_nothing",
+    ),
+    mistake(
         "foreign-origin-allowed",
         "accounts/views.py",
         'if item["origin_id"] not in own:',
@@ -410,7 +417,7 @@ MUTATIONS = (
     mistake(
         "sender-may-cancel",
         "accounts/permissions.py",
-        "return own.filter(in_transfers=transfer).exists()",
+        "return transfer.received_by_own is not None",
         "return True",
         "test_transfers.py::test_the_sender_cannot_cancel_a_transfer",
     ),

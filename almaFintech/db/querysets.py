@@ -1,13 +1,31 @@
 """Queries for the first rows of a list that read no others, and queries that lock rows."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
 from django.db import connection
 from django.db.models import F, Model, Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 
 M = TypeVar("M", bound=Model)
+
+
+# The first keys in all ranges of one column, for PostgreSQL. Only the ranges that begin first can
+# contain one of them, so most ranges cost one look-up in the index. Nothing beyond the last of
+# these beginnings is read, if there are as many of them as keys wanted.
+FIRST_KEYS = """
+SELECT key.* FROM (
+    SELECT range.value, coalesce(
+        nth_value({column}, {limit}) OVER (
+            ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+        ), {infinity}
+    ) AS last
+    FROM unnest(%s::{type}[]) AS range (value) CROSS JOIN LATERAL ({beginning}) AS beginning
+    ORDER BY {order} LIMIT {limit}
+) AS range CROSS JOIN LATERAL ({keys}) AS key
+"""
 
 
 class Parts(NamedTuple):
@@ -23,11 +41,81 @@ class Parts(NamedTuple):
     ranges: Sequence[Mapping[str, Any]]
     conditions: tuple[Q, ...] = ()
 
-    def querysets(self) -> list[Any]:
+    def rows(self) -> Any:
         rows = self.base
         for condition in self.conditions:
             rows = rows.filter(condition)
+        return rows
+
+    def querysets(self) -> list[Any]:
+        rows = self.rows()
         return [rows.filter(**range) for range in self.ranges]
+
+    def columns(self) -> Mapping[str, list[Any]]:
+        """Return the values of each column, where every range is a value of one column."""
+        columns = defaultdict(list)
+        for range in self.ranges:
+            for column, value in range.items():
+                columns[column].append(value)
+        return columns
+
+    def unbranched(self) -> Any:
+        """Return the rows of the ranges by one condition, with a list of values for each column."""
+        lists = ((f"{column}__in", values) for column, values in self.columns().items())
+        # Without ranges there are no rows.
+        return self.rows().filter(Q(("pk__in", ()), *lists, _connector=Q.OR))
+
+    def are_sorted(self, ordering: Sequence[str]) -> bool:
+        """Return whether each range is one value of a column, and its rows are in this order."""
+        columns = {name.lstrip("-") for name in ordering}
+        return (
+            {len(range) for range in self.ranges} == {1}
+            and not self.base.query.where
+            and columns.issuperset(columns_of(*self.conditions))
+        )
+
+    def merged(self, ordering: Sequence[str], limit: int, after: Any) -> Any:
+        """Return the first rows of all ranges by an ordering that begins with a date.
+
+        PostgreSQL finds their keys in one statement, which is as long for many ranges as for few.
+        """
+        table, names = self.base.model._meta, [name.lstrip("-") for name in ordering]
+        descending = ordering[0].startswith("-")
+        columns = [table.get_field(name).column for name in names]
+        order = ", ".join(f"{column} {'DESC' if descending else 'ASC'}" for column in columns)
+        until = {f"{names[0]}__{'gte' if descending else 'lte'}": RawSQL("range.last", ())}
+        branches, parameters = [], []
+        for column, values in self.columns().items():
+            rows = self.rows().filter(**{column: RawSQL("range.value", ())}).values(*names)
+            beginning, of_beginning = _first(rows, ordering, 1, after).query.sql_with_params()
+            keys, of_keys = _first(
+                rows.filter(**until), ordering, limit, after
+            ).query.sql_with_params()
+            branches.append(
+                FIRST_KEYS.format(
+                    column=columns[0],
+                    order=order,
+                    limit=limit,
+                    infinity="'-infinity'" if descending else "'infinity'",
+                    type=table.get_field(column).db_type(connection),
+                    beginning=beginning,
+                    keys=keys,
+                )
+            )
+            parameters += [values, *of_beginning, *of_keys]
+        # UNION, not UNION ALL, because a row may be in several ranges.
+        every = " UNION ".join(branches)
+        first = f"SELECT {table.pk.column} FROM ({every}) AS key ORDER BY {order} LIMIT {limit}"  # noqa: S608
+        return self.base.filter(pk__in=RawSQL(first, parameters))  # noqa: S611
+
+
+def columns_of(*conditions: Any) -> Iterator[str]:
+    """Yield the columns that conditions compare; an empty text for one that is unknown."""
+    for condition in conditions:
+        if isinstance(condition, Q):
+            yield from columns_of(*condition.children)
+        else:
+            yield condition[0].partition("__")[0] if isinstance(condition, tuple) else ""
 
 
 class BranchedQuerySet(QuerySet[M]):
@@ -82,10 +170,18 @@ class BranchedQuerySet(QuerySet[M]):
         """Return querysets that together contain these rows, each in the order of an index."""
         return self.parts.querysets() if self.parts else [self]
 
+    def unbranched(self) -> Any:
+        """Return these rows for a database that cannot merge the branches."""
+        return self
+
     def first_rows(self, ordering: Sequence[str], limit: int, *, after: Any = None) -> list[M]:
         """Return the first `limit` rows by `ordering` that meet the condition `after`."""
-        can_merge = connection.features.supports_slicing_ordering_in_compound
-        branches = self.branches(ordering) if can_merge else [self]
+        if not connection.features.supports_slicing_ordering_in_compound:
+            branches: Sequence[Any] = [self.unbranched()]
+        elif self.parts and connection.vendor == "postgresql" and self.parts.are_sorted(ordering):
+            branches = [self.parts.merged(ordering, limit, after)]
+        else:
+            branches = self.branches(ordering)
         first, *others = [_first(branch, ordering, limit, after) for branch in branches or [self]]
         if not others:
             return list(first)
