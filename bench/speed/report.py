@@ -131,7 +131,9 @@ def spread(values: Sequence[float]) -> str:
 def noise(noises: Sequence[Noise], floor: Sequence[float]) -> str:
     """Describe how steady the machine was. floor: the rates of the floor in all rounds."""
     loops, loads = [each.loop_ms for each in noises], [each.load for each in noises]
-    lines = [f"A fixed loop took {spread(loops)} ms; the load was {min(loads)} to {max(loads)}."]
+    lines = [
+        f"A fixed loop took {spread(loops)} ms; the load was {min(loads):.1f} to {max(loads):.1f}."
+    ]
     if floor:
         lines.append(f"The floor itself served {spread(floor)} requests a second.")
     return "\n".join(lines)
