@@ -9,11 +9,11 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import gettempdir
 
-from bench.speed.cpu import compare
+from bench.speed.cpu import TITLES, compare
 from bench.speed.loads import LoadFailed, Sample, program
 from bench.speed.report import Noise, Result, document, noise, table
 from bench.speed.stage import Failed, Stage, stage
@@ -35,13 +35,16 @@ def main(arguments: Sequence[str]) -> int:
     signal.alarm(MOST_SECONDS)
     try:
         with stage(options.rows) as running:
-            results, noises = cpu(running, options) if options.cpu else load(running, options)
+            for results, noises in (cpu if options.cpu else load)(running, options):
+                # After each round, so that an interrupted run leaves its figures.
+                raw = document(results, noises, shown_options(options))
+                options.output.write_text(json.dumps(raw, indent=1))
+            say("verifying the ledger")
+            running.verify()
             memory = running.memory_of_hashes()
     except (LoadFailed, Failed, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
-    raw = document(results, noises, shown_options(options))
-    options.output.write_text(json.dumps(raw, indent=1))
     print(table(results), noise(noises, rates_of_floor(results)), sep="\n")
     print(memory, f"Raw figures: {options.output}", sep="\n")
     return 1 if any(result.problems for result in results) else 0
@@ -49,9 +52,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
-    names = [row.name for row in ROWS]
-    parser.add_argument("--only", action="append", choices=names, help="only this row; repeatable")
-    parser.add_argument("--quick", action="store_true", help="two rounds of a second")
+    parser.add_argument(
+        "--only", action="append", metavar="ROW", help="only this row; may be repeated"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a look: two rounds of a second, without long rows"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="length of one measurement")
     parser.add_argument("--connections", type=int, default=16)
@@ -68,10 +74,12 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds, options.requests = 2, 1, 100
-    # Filling the tables takes longer than a quick look.
-    options.only = options.only or [
-        name for name in names if not (options.quick and name.startswith("rows-"))
-    ]
+    names = list(TITLES) if options.cpu else [row.name for row in ROWS]
+    if unknown := set(options.only or ()) - set(names):
+        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(names)}")
+    if not options.only:
+        long = {row.name for row in ROWS if not row.quick} if options.quick else set()
+        options.only = [name for name in names if name not in long]
     for name in "rounds", "seconds", "connections", "rows", "requests":
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be 1 or more")
@@ -82,14 +90,22 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def cpu(running: Stage, options: argparse.Namespace) -> tuple[list[Result], list[Noise]]:
-    noises = [Noise.now()]
-    results = compare(running, options.against, options.rounds, options.requests, say)
-    return results, [*noises, Noise.now()]
+def cpu(running: Stage, options: argparse.Namespace) -> Iterator[tuple[list[Result], list[Noise]]]:
+    """Yield everything that was measured, after each round."""
+    noises = []
+    for results in compare(running, options.against, options.only, options.requests):
+        noises.append(Noise.now())
+        say(f"round {len(noises)} of {options.rounds}")
+        yield results, noises
+        if len(noises) == options.rounds:
+            break
 
 
-def load(running: Stage, options: argparse.Namespace) -> tuple[list[Result], list[Noise]]:
-    """Measure all rows in each round. A row that is invalid once is not measured again."""
+def load(running: Stage, options: argparse.Namespace) -> Iterator[tuple[list[Result], list[Noise]]]:
+    """Measure all rows in each round, and yield everything that was measured so far.
+
+    A row that is invalid once is not measured again.
+    """
     program("wrk", "on Debian, install the package wrk")
     rows = [row for row in ROWS if row.name in options.only]
     results = [Result(row.name, row.title, row.at_least, row.aim, row.latency) for row in rows]
@@ -109,9 +125,7 @@ def load(running: Stage, options: argparse.Namespace) -> tuple[list[Result], lis
             pair = [row.measured, row.reference][:: 1 if number % 2 else -1]
             samples = [sampled(each, running, options) for each in pair]
             result.add(*samples[:: 1 if number % 2 else -1])
-    say("verifying the ledger")
-    running.verify()
-    return results, noises
+        yield results, noises
 
 
 def rates_of_floor(results: Sequence[Result]) -> list[float]:

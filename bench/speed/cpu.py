@@ -5,14 +5,15 @@ front of the application, the database's own work, and how threads get in each o
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.speed.loads import Sample
 from bench.speed.report import Result
-from bench.speed.stage import BASE_DIR, PASSWORD, PEOPLE, Stage, inherited, inside, output_of
+from bench.speed.stage import BASE_DIR, PASSWORD, PEOPLE, Stage, inside
 
 TITLES = {
     "get": "GET one account, plain user",
@@ -26,31 +27,34 @@ Measure = Callable[[], Mapping[str, float]]
 
 
 def compare(
-    stage: Stage, against: Path | None, rounds: int, requests: int, say: Callable[[str], None]
-) -> list[Result]:
-    """Measure this tree and the other one, or the floor, in turn; each time in a new process."""
-    say("creating the users and accounts")
-    measured = of_tree(stage, BASE_DIR, "this", requests)
-    reference = of_tree(stage, against, "other", requests) if against else of_floor(stage, requests)
-    beside = "other tree" if against else "floor"
+    stage: Stage, against: Path | None, names: Sequence[str], requests: int
+) -> Iterator[list[Result]]:
+    """Measure this tree and the other one, or the floor, in turn; each time in a new process.
+
+    Yields all results so far after each round, without end.
+    """
+    measured = of_tree(stage, BASE_DIR, "this", names, requests)
+    if against:
+        beside, reference = "other tree", of_tree(stage, against, "other", names, requests)
+    else:
+        beside, reference = "floor", of_floor(stage, requests)
     results = {
-        name: Result(name, f"{title} ÷ {beside}", None, None, latency=True)
-        for name, title in TITLES.items()
+        name: Result(name, f"{TITLES[name]} ÷ {beside}", None, None, latency=True) for name in names
     }
-    for number in range(rounds):
-        say(f"round {number + 1} of {rounds}")
-        order = [measured, reference][:: 1 if number % 2 else -1]
-        ours, theirs = [measure() for measure in order][:: 1 if number % 2 else -1]
+    for order in cycle([1, -1]):
+        ours, theirs = [measure() for measure in [measured, reference][::order]][::order]
         for name, result in results.items():
-            result.add(sample(ours[name]), sample(theirs.get(name, theirs.get("floor", 0))))
-    return list(results.values())
+            result.add(sample(ours[name]), sample(theirs.get(name) or theirs["floor"]))
+        yield list(results.values())
 
 
 def sample(milliseconds: float) -> Sample:
-    return Sample(1000 / milliseconds if milliseconds else 0, milliseconds)
+    return Sample(1000 / milliseconds, milliseconds)
 
 
-def of_tree(stage: Stage, tree: Path, database: str, requests: int) -> Measure:
+def of_tree(
+    stage: Stage, tree: Path, database: str, names: Sequence[str], requests: int
+) -> Measure:
     """Create a database with the migrations of a tree, and return how to measure in it."""
     stage.create_database(database)
     environment = stage.environment(database)
@@ -62,7 +66,7 @@ def of_tree(stage: Stage, tree: Path, database: str, requests: int) -> Measure:
         # The workers of a server share their metrics through files.
         with TemporaryDirectory(dir=stage.folder) as metrics:
             found: dict[str, float] = inside(
-                ["cpu", str(file), str(requests)],
+                ["cpu", str(file), str(requests), *names],
                 {**environment, "PROMETHEUS_MULTIPROC_DIR": metrics},
                 tree=tree,
             )
@@ -72,9 +76,7 @@ def of_tree(stage: Stage, tree: Path, database: str, requests: int) -> Measure:
 
 
 def of_floor(stage: Stage, requests: int) -> Measure:
-    stage.create_database("floor")
-    environment = {**inherited(), **stage.keys, "DATABASE_URL": stage.url("floor")}
-    token = output_of(["-m", "bench.speed.floor"], environment).strip()
+    environment, token = stage.prepare_floor()
 
     def measure() -> Mapping[str, float]:
         found: dict[str, float] = inside(["floor-cpu", token, str(requests)], environment)

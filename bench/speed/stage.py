@@ -169,6 +169,7 @@ class Stage:
         self.stack = stack
         self.rows = rows
         self.keys = new_keys()
+        self.databases: set[str] = set()
         # The highest rate of the floor so far, which no other server exceeds.
         self.floor_rate = 0.0
 
@@ -183,6 +184,7 @@ class Stage:
         return f"postgres://postgres@/{name}?host={self.database.socket_folder}"
 
     def create_database(self, name: str, template: str = "template1") -> None:
+        self.databases.add(name)
         with self.database.connect() as connection:
             connection.autocommit = True
             connection.execute(
@@ -196,12 +198,6 @@ class Stage:
         found: dict[str, Any] = inside(["world", str(PEOPLE), PASSWORD], self.environment("world"))
         return {**found, "password": PASSWORD}
 
-    def serve(self, name: str) -> Site:
-        """Start the server on a copy of the world."""
-        ids = self.world
-        self.create_database(name, "world")
-        return Site(name, self.begin(Wallet(name, self.folder, self.environment(name))), ids)
-
     def begin(self, service: HTTPService) -> str:
         self.stack.enter_context(service)
         service.start()
@@ -210,26 +206,31 @@ class Stage:
 
     @cached_property
     def wallet(self) -> Site:
-        return self.serve("wallet")
+        """The server, on a copy of the world."""
+        ids = self.world
+        self.create_database("wallet", "world")
+        environment = self.environment("wallet")
+        return Site("wallet", self.begin(Wallet("wallet", self.folder, environment)), ids)
+
+    def prepare_floor(self) -> tuple[dict[str, str], str]:
+        """Create the tables of the floor; return its environment and a token."""
+        self.create_database("floor")
+        environment = {**inherited(), **self.keys, "DATABASE_URL": self.url("floor")}
+        return environment, output_of(["-m", "bench.speed.floor"], environment).strip()
 
     @cached_property
     def floor(self) -> Site:
-        self.create_database("floor")
-        environment = {**inherited(), **self.keys, "DATABASE_URL": self.url("floor")}
-        token = output_of(["-m", "bench.speed.floor"], environment).strip()
-        app = "bench.speed.floor:application"
-        return Site(
-            "floor", self.begin(Gunicorn("floor", self.folder, environment, app)), {"token": token}
-        )
+        environment, token = self.prepare_floor()
+        service = Gunicorn("floor", self.folder, environment, "bench.speed.floor:application")
+        return Site("floor", self.begin(service), {"token": token})
 
     @cached_property
     def demo(self) -> Site:
         self.create_database("demo")
         environment = {**inherited(), **self.keys, "DATABASE_URL": self.url("demo")}
         made = output_of(["-m", "bench.speed.demo", str(PEOPLE), PASSWORD], environment)
-        app = "bench.speed.demo.wsgi:application"
-        address = self.begin(Gunicorn("demo", self.folder, environment, app))
-        return Site("demo", address, {**json.loads(made), "password": PASSWORD})
+        service = Gunicorn("demo", self.folder, environment, "bench.speed.demo.wsgi:application")
+        return Site("demo", self.begin(service), {**json.loads(made), "password": PASSWORD})
 
     @cached_property
     def yardstick(self) -> Mapping[str, int]:
@@ -273,9 +274,9 @@ class Stage:
         return ids
 
     def verify(self) -> None:
-        """Verify the ledger of the server, if it was measured. Raises Failed."""
-        if "wallet" in vars(self):
-            output_of(["manage.py", "verify_ledger"], self.environment("wallet"))
+        """Verify the ledgers that the measurements wrote. Raises Failed."""
+        for name in sorted(self.databases & {"wallet", "this"}):
+            output_of(["manage.py", "verify_ledger"], self.environment(name))
 
 
 @contextmanager

@@ -14,6 +14,9 @@ BATCH = 1000
 SUPPLY = 1.2
 # Two batches of random transfers share most of their accounts, so they cannot run at once.
 BATCH_CONNECTIONS = 2
+# These take long, and a measurement has to see several of them.
+BATCH_SECONDS = 4
+LOGIN_SECONDS = 10
 # How much slower a read may be with many rows in the tables than with few.
 GROWTH = (1.5, 1.1)
 
@@ -126,8 +129,9 @@ class Row:
 
     Attributes:
         name: the word for `--only`.
-        latency: compare medians of latency, of which lower ones are better, instead of rates.
         at_least, aim: ratios; None if there is none.
+        latency: compare medians of latency, of which lower ones are better, instead of rates.
+        quick: whether it is short enough for `--quick`.
     """
 
     name: str
@@ -137,6 +141,7 @@ class Row:
     at_least: float | None = None
     aim: float | None = None
     latency: bool = False
+    quick: bool = True
 
 
 def wallet(stage: Stage) -> Site:
@@ -186,6 +191,7 @@ def growth(name: str, title: str, path: str, user: str = "staff") -> Row:
         Requests(few, "constant", world),
         *GROWTH,
         latency=True,
+        quick=False,
     )
 
 
@@ -229,7 +235,7 @@ ROWS = (
             201,
             operations=BATCH,
             connections=BATCH_CONNECTIONS,
-            least_seconds=4,
+            least_seconds=BATCH_SECONDS,
         ),
         Transactions("hundred.sql", {}, operations=100),
         *(0.25, 0.5),
@@ -255,9 +261,10 @@ ROWS = (
     Row(
         "login",
         "login ÷ the demo with Django's Argon2 parameters",
-        Requests(wallet, "login", credentials),
-        Requests(demo, "login", credentials),
+        Requests(wallet, "login", credentials, least_seconds=LOGIN_SECONDS),
+        Requests(demo, "login", credentials, least_seconds=LOGIN_SECONDS),
         3,
+        quick=False,
     ),
     growth("page", f"page of {PAGE} transfers, staff", f"/api/transfers/?limit={PAGE}"),
     growth("own", "the same, user with 1000 accounts", f"/api/transfers/?limit={PAGE}", "merchant"),
@@ -272,5 +279,6 @@ ROWS = (
         Cancellations(few, "cancel", merchant, 204, username="merchant"),
         *GROWTH,
         latency=True,
+        quick=False,
     ),
 )
