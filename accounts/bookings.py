@@ -19,7 +19,7 @@ from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connection, transaction
 from rest_framework.response import Response
 
-from accounts import ledger
+from accounts import ledger, postgresql
 from accounts.idempotency import KeyTaken, claim_each, record_each, replay
 from accounts.models import IdempotencyKey, Transfer
 from accounts.rules import LedgerRefusal
@@ -106,7 +106,7 @@ class Committer:
                 return
         group: list[Booking] = []
         try:
-            group = self._next_group(booking)
+            group = self._next_group()
             attempt(group)
         finally:
             self._hand_over(group)
@@ -122,13 +122,13 @@ class Committer:
         # It is being committed, and the database ends that one way or the other.
         booking.called.wait()
 
-    def _next_group(self, leader: Booking) -> list[Booking]:
-        """Take the leader and those who wait, in their order; a key is in a group only once."""
+    def _next_group(self) -> list[Booking]:
+        """Take those who wait, the leader first; a key is in a group only once."""
         group: list[Booking] = []
         keys = set()
         size = 0
         with self._guard:
-            for booking in [leader, *(each for each in self._waiting if each is not leader)]:
+            for booking in self._waiting:
                 claim = booking.claim
                 key = (claim.user_id, claim.key_digest) if claim else None
                 size += len(booking.items)
@@ -137,7 +137,7 @@ class Committer:
                 if key:
                     keys.add(key)
                 group.append(booking)
-            self._waiting = [each for each in self._waiting if each not in group]
+            del self._waiting[: len(group)]
         return group
 
     def _hand_over(self, group: Sequence[Booking]) -> None:
@@ -155,8 +155,7 @@ committer = Committer()
 
 def is_on() -> bool:
     """Return whether transfers are committed in groups: the statements are PostgreSQL's."""
-    is_postgresql = connection.vendor == "postgresql" and not settings.PORTABLE_SQL
-    return is_postgresql and bool(settings.GROUP_COMMIT)
+    return bool(settings.GROUP_COMMIT) and postgresql.is_used()
 
 
 def attempt(group: Sequence[Booking]) -> None:
@@ -190,9 +189,9 @@ def forget(group: Sequence[Booking]) -> None:
 def book_each(bookings: Sequence[Booking]) -> None:
     """Book in the current transaction what is not refused; set the outcome of each."""
     forget(bookings)
-    claims = claim_each([booking.claim for booking in bookings if booking.claim])
+    claim_each([booking.claim for booking in bookings if booking.claim])
     for booking in bookings:
-        booking.is_taken = booking.claim is not None and booking.claim not in claims
+        booking.is_taken = booking.claim is not None and booking.claim.pk is None
     free = [booking for booking in bookings if not booking.is_taken]
     postings = [
         [Transfer(**item, created_by=booking.user) for item in booking.items] for booking in free

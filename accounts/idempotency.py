@@ -9,7 +9,8 @@ draft-ietf-httpapi-idempotency-key-header.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -123,14 +124,22 @@ def claimed(user: User, key: str, fingerprint: str) -> IdempotencyKey:
     """
     claim = claim_of(user, key, fingerprint)
     try:
-        claim.save(force_insert=True)
+        with in_flight_after_timeout():
+            claim.save(force_insert=True)
     except IntegrityError as error:
         raise KeyTaken(claim) from error
+    return claim
+
+
+@contextmanager
+def in_flight_after_timeout() -> Iterator[None]:
+    """Raise KeyInFlight when the block waits too long for another request with its key."""
+    try:
+        yield
     except OperationalError as error:
         if is_lock_timeout(error):
             raise KeyInFlight from error
         raise
-    return claim
 
 
 def record_response(
@@ -166,26 +175,22 @@ WHERE claim.id = answer.id
 RELEASE = "DELETE FROM accounts_idempotencykey WHERE id = ANY (%s::bigint[])"
 
 
-def claim_each(claims: Sequence[IdempotencyKey]) -> list[IdempotencyKey]:
-    """Claim several keys, each once; return the claims whose keys were free. PostgreSQL only.
+def claim_each(claims: Sequence[IdempotencyKey]) -> None:
+    """Claim several keys, each once. PostgreSQL only.
 
-    Raises KeyInFlight when another transaction holds one of the keys for too long.
+    The claim of a key that is taken has no `pk` afterwards. Raises KeyInFlight when another
+    transaction holds one of the keys for too long.
     """
     if not claims:
-        return []
+        return
     script = Script()
     values = [(each.user_id, each.key, each.key_digest, each.fingerprint) for each in claims]
     made = script.add(CLAIM, *columns(values, 4))
-    try:
+    with in_flight_after_timeout():
         script.run()
-    except OperationalError as error:
-        if is_lock_timeout(error):
-            raise KeyInFlight from error
-        raise
     ids = {(user, digest): id for id, user, digest in made}
     for claim in claims:
         claim.pk = ids.get((claim.user_id, claim.key_digest))
-    return [claim for claim in claims if claim.pk]
 
 
 def record_each(answers: Sequence[tuple[IdempotencyKey, Response | None]]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from django.conf import settings
 
@@ -15,14 +16,12 @@ from accounts.rules import AccountAhead, Kind
 from almaFintech.db import chains
 
 if TYPE_CHECKING:
-    from accounts.models import Transfer
+    from accounts.models import Account, Transfer
 
 
-class Held(Protocol):
-    """A locked account: a model object, or the row of another storage.
-
-    The attributes are those of `accounts.models.Account`.
-    """
+@dataclass(slots=True)
+class Row:
+    """A locked account without its model; the attributes are those of `accounts.models.Account`."""
 
     id: int
     currency: str
@@ -30,6 +29,9 @@ class Held(Protocol):
     last_seq: int
     last_date: datetime | None
     seal: bytes | memoryview[int]
+
+
+Held: TypeAlias = "Account | Row"
 
 
 class Change(NamedTuple):
@@ -49,18 +51,18 @@ class Change(NamedTuple):
 
 
 class Line(NamedTuple):
-    """The values of an entry, see `accounts.models.Entry`; its content is all but the digest."""
+    """The columns of an entry, see `accounts.models.Entry`; its content is all but the digest."""
 
-    account: int
+    account_id: int
     seq: int
     kind: str
-    transfer: int | None
+    transfer_id: int | None
     counterparty: int | None
     currency: str
     amount: int
     balance_after: int
     date: datetime
-    by: int | None
+    by_id: int | None
     reason: str
     digest: bytes
 
@@ -143,7 +145,6 @@ class Journal:
     def lines(self, *, signed_with: bytes = b"") -> list[Line]:
         """Add the changes to the chains of their accounts, and return their entries."""
         lines = []
-        key = chains.keys()[0]
         for change in self._changes:
             account = change.account
             account.last_seq += 1
@@ -162,8 +163,9 @@ class Journal:
                 change.by,
                 change.reason,
             )
-            digest = key.link(bytes(account.seal), content_of(*values) + signed_with)
-            account.seal = key.seal(digest)
+            digest, account.seal = chains.append(
+                bytes(account.seal), content_of(*values) + signed_with
+            )
             lines.append(Line(*values, digest))
         return lines
 

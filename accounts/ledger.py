@@ -25,14 +25,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, cast
 
-from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts import metrics
+from accounts import metrics, postgresql
 from accounts.chain import FOR_GOOD
 from accounts.journal import Journal
-from accounts.postgresql import PostgreSQLStorage
 from accounts.rules import (
     AccountMissing,
     AlreadyCancelled,
@@ -183,8 +181,9 @@ def open_accounts(
             opened=register.opened, seal=register.seal
         )
         journal = Journal({row.pk: row for row in rows}, clock.now())
-        for row, account in zip(rows, accounts, strict=True):
-            journal.change(row, Kind.OPENING, account.balance, by=_id(by), reason=reason)
+        with journal.all_or_none():
+            for row, account in zip(rows, accounts, strict=True):
+                journal.change(row, Kind.OPENING, account.balance, by=_id(by), reason=reason)
         Storage().write(journal)
     for account, row in zip(accounts, rows, strict=True):
         _adopt(account, row)
@@ -220,11 +219,14 @@ def edit_account(
             if _touching([row.pk]).exists():
                 raise CurrencyFixed
             # The balance in the old currency ends, and the one in the new currency begins.
-            journal.change(row, Kind.CLOSING, -row.balance, by=_id(by), reason=reason)
-            row.currency = account.currency
-            journal.change(row, Kind.OPENING, balance, by=_id(by), reason=reason)
+            with journal.all_or_none():
+                journal.change(row, Kind.CLOSING, -row.balance, by=_id(by), reason=reason)
+                row.currency = account.currency
+                journal.change(row, Kind.OPENING, balance, by=_id(by), reason=reason)
         elif balance != row.balance:
-            journal.change(row, Kind.ADJUSTMENT, balance - row.balance, by=_id(by), reason=reason)
+            with journal.all_or_none():
+                change = balance - row.balance
+                journal.change(row, Kind.ADJUSTMENT, change, by=_id(by), reason=reason)
         Storage().write(journal)
     _adopt(account, row)
 
@@ -240,8 +242,9 @@ def close_accounts(
     with _transaction():
         rows = lock_to_close(ids)
         journal = Journal(rows, clock.now())
-        for row in rows.values():
-            journal.change(row, Kind.CLOSING, -row.balance, by=_id(by), reason=reason)
+        with journal.all_or_none():
+            for row in rows.values():
+                journal.change(row, Kind.CLOSING, -row.balance, by=_id(by), reason=reason)
         Storage().write(journal, signed_with=FOR_GOOD)
         token = _closing.set(True)
         try:
@@ -271,8 +274,7 @@ def _transaction() -> transaction.Atomic:
 
 def storage() -> Storage:
     """Return the rows of a transaction: by the quickest statements that its database knows."""
-    own = connection.vendor == "postgresql" and not settings.PORTABLE_SQL
-    return PostgreSQLStorage() if own else Storage()
+    return postgresql.PostgreSQLStorage() if postgresql.is_used() else Storage()
 
 
 @contextmanager

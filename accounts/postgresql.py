@@ -8,13 +8,13 @@ Each column goes as one array, which `unnest` turns into rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import connection
 
-from accounts.journal import Journal
+from accounts.journal import Journal, Row
 from accounts.storage import Storage, model_of
 from almaFintech.db import clock
 from almaFintech.db.scripts import Rows, Script, columns
@@ -71,16 +71,9 @@ SELECT * FROM unnest(
 """
 
 
-@dataclass(slots=True)
-class Row:
-    """A locked account."""
-
-    id: int
-    currency: str
-    balance: int
-    last_seq: int
-    last_date: datetime | None
-    seal: bytes | memoryview[int]
+def is_used() -> bool:
+    """Return whether the ledger takes these statements."""
+    return connection.vendor == "postgresql" and not settings.PORTABLE_SQL
 
 
 class PostgreSQLStorage(Storage):

@@ -17,29 +17,19 @@ class TooManyRefused(TooMany):
     default_detail = "Too many refused transfers."
 
 
-def count_of(user: User) -> Count | None:
-    """Return the count of the user's refused transfers; None if it is not limited."""
-    rate = Rate.parse(settings.REFUSED_TRANSFERS_RATE)
-    # Staff sees all accounts.
-    return None if rate is None or user.is_staff else Count(rate, "refused transfers", str(user.pk))
-
-
-def is_used_up(user: User) -> bool:
-    count = count_of(user)
-    return count is not None and count.is_full()
-
-
 @contextmanager
 def limited_refusals(user: User) -> Iterator[None]:
     """Limit the refusals that `user` gets for the transfers booked inside.
 
-    Once `REFUSED_TRANSFERS_RATE` is used up, raises TooManyRefused before anything is looked up.
-    It also replaces a refusal by which concurrent requests would exceed the rate.
+    Staff sees all accounts and is not limited. Once `REFUSED_TRANSFERS_RATE` is used up,
+    raises TooManyRefused before anything is looked up. It also replaces a refusal by which
+    concurrent requests would exceed the rate.
     """
-    count = count_of(user)
-    if count is None:
+    rate = Rate.parse(settings.REFUSED_TRANSFERS_RATE)
+    if rate is None or user.is_staff:
         yield
         return
+    count = Count(rate, "refused transfers", str(user.pk))
     if count.is_full():
         raise TooManyRefused(count.wait())
     try:

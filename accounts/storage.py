@@ -60,19 +60,7 @@ class Storage:
         if not changed:
             return
         entry = model_of("Entry")
-        entries = [
-            entry(
-                account_id=line.account,
-                transfer_id=line.transfer,
-                by_id=line.by,
-                **{
-                    name: value
-                    for name, value in line._asdict().items()
-                    if name not in ("account", "transfer", "by")
-                },
-            )
-            for line in journal.lines(signed_with=signed_with)
-        ]
+        entries = [entry(**line._asdict()) for line in journal.lines(signed_with=signed_with)]
         by_key = connection.features.supports_update_conflicts_with_target
         rows_of("Account").bulk_create(
             changed,

@@ -40,7 +40,7 @@ from accounts.permissions import (
     TransferPermissions,
 )
 from accounts.queries import AccountAtQuery, AccountQuery, StatementQuery, TransferQuery
-from accounts.rates import is_used_up, limited_refusals
+from accounts.rates import TooManyRefused, limited_refusals
 from accounts.schema import CSV, AccountAtSerializer, StatementSerializer
 from accounts.serializers import (
     ACCOUNT_COLUMNS,
@@ -369,8 +369,14 @@ class TransferViewSet(
         booking = self.booking(request) if bookings.is_on() else None
         if booking is None:
             return self.book_by_itself(request)
-        with limited_refusals(booking.user):
-            return bookings.committer.book(booking)
+        try:
+            with limited_refusals(booking.user):
+                return bookings.committer.book(booking)
+        except TooManyRefused:
+            if booking.refusal:
+                raise
+            # Nothing was booked, but the key may have been used before.
+            return self.book_by_itself(request)
 
     @idempotent
     def book_by_itself(self, request: Request) -> Response:
@@ -390,8 +396,6 @@ class TransferViewSet(
             items = self.items_of(serializer)
             self.require_own_origins(items)
         except (ValidationError, BatchMalformed, ForeignOrigin):
-            return None
-        if is_used_up(user):
             return None
         claim = None
         if key:

@@ -53,12 +53,12 @@ ENVIRONMENT = {
     "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
     "DATABASE_TIMEOUT": (up_to(86_400), 10),
     "LOCK_TIMEOUT": (up_to(60), 3),
+    "GROUP_COMMIT": (switch, True),
+    "PORTABLE_SQL": (switch, False),
     "REDIS_URL": (str, ""),
     "ACCESS_TOKEN_MINUTES": (up_to(CENTURY_DAYS * 24 * 60), 5),
     "REFRESH_TOKEN_DAYS": (up_to(CENTURY_DAYS), 1),
     "ROTATE_REFRESH_TOKENS": (switch, False),
-    "PORTABLE_SQL": (switch, False),
-    "GROUP_COMMIT": (switch, True),
     "IDEMPOTENCY_KEY_DAYS": (up_to(CENTURY_DAYS), 30),
     "LEDGER_KEY": (str, ""),
     "LEDGER_KEY_FALLBACKS": (list, []),
@@ -183,6 +183,8 @@ _database = DATABASES["default"]
 _options = _database.setdefault("OPTIONS", {})
 _timeout = env("DATABASE_TIMEOUT")
 LOCK_TIMEOUT = env("LOCK_TIMEOUT")
+GROUP_COMMIT = env("GROUP_COMMIT")
+PORTABLE_SQL = env("PORTABLE_SQL")
 
 if _database["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE takes the write lock before the first read, so that the rows on which a transfer
@@ -266,8 +268,6 @@ if not LEDGER_KEY:
         )
     LEDGER_KEY = development_key(BASE_DIR / ".ledger_key")
 CLOCK_TOLERANCE_SECONDS = env("CLOCK_TOLERANCE_SECONDS")
-PORTABLE_SQL = env("PORTABLE_SQL")
-GROUP_COMMIT = env("GROUP_COMMIT")
 IDEMPOTENCY_KEY_DAYS = env("IDEMPOTENCY_KEY_DAYS")
 
 # --- The API -----------------------------------------------------------------------------

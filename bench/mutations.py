@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 TESTS = "accounts/tests/"
 LEDGER = "accounts/ledger.py"
+JOURNAL = "accounts/journal.py"
+POSTGRESQL = "accounts/postgresql.py"
+STORAGE = "accounts/storage.py"
 RULES = "accounts/rules.py"
 MODELS = "accounts/models.py"
 KEYS = "accounts/idempotency.py"
@@ -96,15 +99,15 @@ MUTATIONS = (
     mistake(
         "cancelled-twice-in-one-call",
         LEDGER,
-        "row.cancelled = True\n                journal",
+        "row.cancelled = True\n                    journal",
         "journal",
         "test_side_doors.py::test_a_transfer_is_cancelled_once_however_often_it_is_named",
     ),
     mistake(
         "cancelled-flag-not-written",
-        LEDGER,
-        "cancelled=True, cancelled_by=by",
-        "cancelled_by=by",
+        POSTGRESQL,
+        "SET cancelled = true, cancelled_by_id",
+        "SET cancelled_by_id",
         "test_transfers.py::test_a_transfer_is_cancelled_once",
     ),
     mistake(
@@ -131,21 +134,21 @@ MUTATIONS = (
     # Movements and entries.
     mistake(
         "paying-adds",
-        LEDGER,
+        JOURNAL,
         "(payer, receiver, -amount)",
         "(payer, receiver, amount)",
-        "test_transfers.py::test_a_transfer_moves_the_money",
+        "test_entries.py::test_a_transfer_and_its_cancellation_write_two_entries_each",
     ),
     mistake(
         "one-side-not-entered",
-        LEDGER,
+        JOURNAL,
         "(payer, receiver, -amount), (receiver, payer, amount):",
         "((payer, receiver, -amount),):",
         "test_transfers.py::test_a_transfer_moves_the_money",
     ),
     mistake(
         "cancelling-pays-again",
-        LEDGER,
+        JOURNAL,
         "payer, receiver = receiver, payer",
         "pass",
         "test_transfers.py::test_the_receiver_cancels_a_transfer",
@@ -166,23 +169,23 @@ MUTATIONS = (
     ),
     mistake(
         "entries-not-written",
-        LEDGER,
-        '_rows("Entry").bulk_create(self.entries)',
+        POSTGRESQL,
+        "self._script.add(INSERT_ENTRIES, *columns(lines, 12))",
         "pass",
         "test_entries.py::test_a_transfer_and_its_cancellation_write_two_entries_each",
     ),
     mistake(
         "digest-not-chained",
-        LEDGER,
-        "bytes(account.seal), entry.content() + signed_with",
-        "bytes(32), entry.content() + signed_with",
+        JOURNAL,
+        "bytes(account.seal), content_of(*values) + signed_with",
+        "bytes(32), content_of(*values) + signed_with",
         "test_entries.py::test_each_digest_follows_from_the_previous_one_and_the_key",
     ),
     mistake(
         "author-forgotten",
         LEDGER,
-        "by_id=transfer.created_by_id",
-        "by_id=None",
+        "by=transfer.created_by_id",
+        "by=None",
         "test_entries.py::test_a_transfer_and_its_cancellation_write_two_entries_each",
     ),
     mistake(
@@ -202,30 +205,31 @@ MUTATIONS = (
     mistake(
         "closing-not-entered",
         LEDGER,
-        "journal.change(row, Kind.CLOSING, -row.balance, by=by, reason=reason)\n        journal",
-        "str()\n        journal",
+        "journal.change(row, Kind.CLOSING, -row.balance, by=_id(by), reason=reason)\n"
+        "        Storage",
+        "str()\n        Storage",
         "test_entries.py::test_the_entries_of_a_deleted_account_stay",
     ),
     # Locks: the rows, their order and their strength.
     mistake(
         "accounts-not-locked",
-        LEDGER,
-        'in _locked("Account", ids, no_key=no_key)}',
-        'in _rows("Account").filter(pk__in={id for id in ids if id is not None})}',
-        "test_locks.py::test_funds_are_checked_under_the_lock",
+        POSTGRESQL,
+        'WHERE id = ANY (%s::bigint[]) ORDER BY id FOR NO KEY UPDATE\n"""\nLOCK_TRANSFERS',
+        'WHERE id = ANY (%s::bigint[]) ORDER BY id\n"""\nLOCK_TRANSFERS',
+        "test_locks.py::test_a_transfer_locks_accounts_by_id",
     ),
     mistake(
         "cancelled-transfer-not-locked",
-        LEDGER,
-        'in _locked("Transfer", (each.pk for each in transfers))}',
-        'in _rows("Transfer").filter(pk__in=[each.pk for each in transfers])}',
+        POSTGRESQL,
+        "FROM accounts_transfer WHERE id = ANY (%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+        "FROM accounts_transfer WHERE id = ANY (%s::bigint[]) ORDER BY id",
         "test_locks.py::test_a_transfer_is_cancelled_once_under_the_lock",
     ),
     mistake(
         "edited-account-not-locked",
-        LEDGER,
-        'row = _locked("Account", [account.pk]).first()',
-        'row = _rows("Account").filter(pk=account.pk).first()',
+        STORAGE,
+        'in locked_rows("Account", ids, no_key=no_key)}',
+        'in rows_of("Account").filter(pk__in={id for id in ids if id is not None})}',
         "test_locks.py::test_an_edit_in_python_locks_the_account",
     ),
     mistake(
@@ -244,12 +248,11 @@ MUTATIONS = (
     ),
     mistake(
         "cancelling-locks-accounts-first",
-        LEDGER,
-        "        rows = {row.pk: row for row in _locked(",
-        "        ids = [each.pk for each in transfers]\n"
-        '        found = _rows("Transfer").filter(pk__in=ids)\n'
-        "        _lock_accounts(id for row in found for id in _ends(row))\n"
-        "        rows = {row.pk: row for row in _locked(",
+        POSTGRESQL,
+        "transfers = self._script.add(LOCK_TRANSFERS, numbers)\n"
+        "        accounts = self._script.add(LOCK_THEIR_ACCOUNTS, numbers)",
+        "accounts = self._script.add(LOCK_THEIR_ACCOUNTS, numbers)\n"
+        "        transfers = self._script.add(LOCK_TRANSFERS, numbers)",
         "test_locks.py::test_a_cancellation_locks_transfers_and_then_accounts_by_id",
         "test_locks.py::test_a_request_waiting_for_a_transfer_does_not_hold_its_accounts",
     ),
@@ -264,8 +267,8 @@ MUTATIONS = (
     mistake(
         "closing-locks-without-key",
         LEDGER,
-        "_lock_accounts(ids, no_key=False)",
-        "_lock_accounts(ids)",
+        "lock_accounts(ids, no_key=False)",
+        "lock_accounts(ids)",
         "test_locks.py::test_no_row_can_refer_to_an_account_that_is_being_closed",
     ),
     mistake(
@@ -466,10 +469,9 @@ MUTATIONS = (
     ),
     mistake(
         "time-of-this-server",
-        LEDGER,
-        "        now = clock.now()\n        for transfer in transfers:",
-        "        from django.utils import timezone\n        now = timezone.now()\n"
-        "        for transfer in transfers:",
+        POSTGRESQL,
+        "clock.moment(now[0][0]))",
+        "__import__('django.utils.timezone').utils.timezone.now())",
         "test_entries.py::test_entries_use_the_clock_of_the_database",
     ),
     mistake(

@@ -4,9 +4,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import bookings, ledger
+from accounts import bookings, ledger, postgresql
 from accounts.models import Account, Transfer
-from accounts.postgresql import PostgreSQLStorage
 
 
 def statements_of(work) -> list[str]:
@@ -50,7 +49,7 @@ def test_the_statements_of_a_request(alice, bob):
 
     # SQLite has no clock of its own.
     time = [] if connection.vendor == "sqlite" else ["SELECT"]
-    by_scripts = isinstance(ledger.storage(), PostgreSQLStorage)
+    by_scripts = postgresql.is_used()
     # Lock the accounts, read the clock; write the transfer, the balances, the entries.
     booked = ["SELECT", "INSERT"] if by_scripts else ["SELECT", *time, *["INSERT"] * 3]
     # Read the user; check the origin, in a group before it begins.

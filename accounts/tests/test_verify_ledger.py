@@ -874,7 +874,7 @@ def test_entries_dated_in_the_future_are_named(history):
 
 
 def test_an_account_whose_last_entry_is_in_the_future_books_nothing(
-    alice, bob, monkeypatch, settings
+    alice, bob, boss, monkeypatch, settings
 ):
     with monkeypatch.context() as wrong:
         wrong.setattr(
@@ -889,6 +889,12 @@ def test_an_account_whose_last_entry_is_in_the_future_books_nothing(
     assert response.json()["code"] == "account_ahead"
     assert response["Retry-After"] == "5"
     assert (alice.balance, Transfer.objects.count()) == (1_000_000, 0)
+    for edit in (
+        lambda: boss.patch(f"/api/accounts/{ahead.pk}/", {"balance": 5}),
+        lambda: boss.delete(f"/api/accounts/{ahead.pk}/"),
+    ):
+        assert edit().json()["code"] == "account_ahead"
+    assert Account.objects.get(pk=ahead.pk).balance == ahead.balance
     # An operator can raise the tolerance.
     settings.CLOCK_TOLERANCE_SECONDS = 3651 * 86_400
     assert alice.send(ahead, 1).status_code == 201
