@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, OperationalError
 from rest_framework.test import APIClient
 
-from accounts.models import Transfer
+from accounts import ledger
 from almaFintech.server.logs import logging_config
 from conftest import Person
 
@@ -85,7 +85,7 @@ def act(boss: Person) -> list[str]:
         (OperationalError(1366, body), 503),
         (OperationalError(1213, body), 503),
     ):
-        with patch.object(Transfer, "save", side_effect=error):
+        with patch.object(ledger, "post_each", side_effect=error):
             # With a key the view itself runs the request again.
             unused = {"Idempotency-Key": "another"}
             failed = anyone.post("/api/transfers/", transfer | {"balance": 1}, headers=unused)
