@@ -300,7 +300,7 @@ def test_a_connection_that_the_database_has_closed_is_replaced(db, kept):
 
 @only_on_postgresql
 def test_a_connection_that_was_reset_is_replaced(db, kept):
-    with Tunnel(kept.settings_dict) as tunnel:
+    with Tunnel(kept.connection.info) as tunnel:
         kept.close()
         own_address = kept.settings_dict
         kept.settings_dict = {**own_address, "HOST": tunnel.host, "PORT": tunnel.port}
@@ -321,13 +321,12 @@ def test_a_connection_that_this_process_has_closed_is_replaced(db, kept):
 class Tunnel:
     """A TCP port whose single connection is forwarded to PostgreSQL."""
 
-    def __init__(self, settings):
-        host, port = settings["HOST"] or "/var/run/postgresql", settings["PORT"] or 5432
-        if host.startswith("/"):
+    def __init__(self, server):
+        if server.host.startswith("/"):
             self.inside = socket.socket(socket.AF_UNIX)
-            self.inside.connect(f"{host}/.s.PGSQL.{port}")
+            self.inside.connect(f"{server.host}/.s.PGSQL.{server.port}")
         else:
-            self.inside = socket.create_connection((host, port))
+            self.inside = socket.create_connection((server.host, server.port))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.host, self.port = self.listener.getsockname()
 
