@@ -12,6 +12,7 @@ of the leader's thread. Nobody is answered before its commit.
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
@@ -19,11 +20,13 @@ from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError, connection, transaction
 from rest_framework.response import Response
 
-from accounts import ledger, postgresql
-from accounts.idempotency import KeyTaken, claim_each, record_each, replay
+from accounts import ledger, metrics
+from accounts.idempotency import Claims, KeyTaken, replay
 from accounts.models import IdempotencyKey, Transfer
+from accounts.postgresql import PostgreSQLStorage
 from accounts.rules import LedgerRefusal
 from almaFintech.db.failures import is_lock_timeout, is_retryable
+from almaFintech.db.scripts import Script
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Busy
 from audit import trail
@@ -74,6 +77,22 @@ class Booking:
         return self.response
 
 
+def book(booking: Booking) -> Response:
+    """Book it, with others if GROUP_COMMIT is on. PostgreSQL only.
+
+    Raises a refusal, Busy or a failure of the database.
+    """
+    # A transaction of the caller can hold nobody else's transfers.
+    if settings.GROUP_COMMIT and not connection.in_atomic_block:
+        committer.join(booking)
+    if booking.error:
+        raise booking.error
+    if not booking.is_decided():
+        # There was no group, or it was rolled back, perhaps because of another request.
+        book_alone([booking])
+    return booking.outcome()
+
+
 class Committer:
     """The groups of one process: one is committed at a time, while the next one forms."""
 
@@ -82,19 +101,8 @@ class Committer:
         self._is_busy = False
         self._waiting: list[Booking] = []
 
-    def book(self, booking: Booking) -> Response:
-        """Book it with others. Raises a refusal, Busy or a failure of the database."""
-        # A transaction of the caller can hold nobody else's transfers.
-        if not connection.in_atomic_block:
-            self._join(booking)
-        if booking.error:
-            raise booking.error
-        if not booking.is_decided():
-            # Its group was rolled back, perhaps because of another request.
-            retried(book_each)([booking])
-        return booking.outcome()
-
-    def _join(self, booking: Booking) -> None:
+    def join(self, booking: Booking) -> None:
+        """Let it be committed in a group. It may be undecided afterwards; raises Busy."""
         with self._guard:
             if len(self._waiting) >= MOST_WAITING:
                 raise Busy
@@ -153,11 +161,6 @@ class Committer:
 committer = Committer()
 
 
-def is_on() -> bool:
-    """Return whether transfers are committed in groups: the statements are PostgreSQL's."""
-    return bool(settings.GROUP_COMMIT) and postgresql.is_used()
-
-
 def attempt(group: Sequence[Booking]) -> None:
     """Book a group in one transaction; after a rollback all of it is undecided."""
     try:
@@ -189,20 +192,42 @@ def forget(group: Sequence[Booking]) -> None:
 def book_each(bookings: Sequence[Booking]) -> None:
     """Book in the current transaction what is not refused; set the outcome of each."""
     forget(bookings)
-    claim_each([booking.claim for booking in bookings if booking.claim])
-    for booking in bookings:
-        booking.is_taken = booking.claim is not None and booking.claim.pk is None
-    free = [booking for booking in bookings if not booking.is_taken]
-    postings = [
-        [Transfer(**item, created_by=booking.user) for item in booking.items] for booking in free
-    ]
-    for booking, transfers, refusal in zip(free, postings, ledger.post_each(postings), strict=True):
-        if refusal:
-            booking.refusal = refusal
-        else:
-            trail.booked(booking.user, transfers)
-            booking.response = booking.respond(transfers)
-    record_each([(each.claim, each.response) for each in free if each.claim])
-    if not any(booking.response for booking in bookings):
-        # It would commit nothing.
-        transaction.set_rollback(True)
+    script = Script()
+    claims = Claims([each.claim for each in bookings if each.claim], script)
+    transfers = {
+        each: [Transfer(**item, created_by=each.user) for item in each.items] for each in bookings
+    }
+    with metrics.measured("post"):
+        with claims.claimed():
+            posting = ledger.Posting([*chain(*transfers.values())], PostgreSQLStorage(script))
+        for booking in bookings:
+            _decide(booking, transfers[booking], claims, posting)
+        booked = [booking for booking in bookings if booking.response]
+        if not booked:
+            # It would commit nothing.
+            transaction.set_rollback(True)
+            return
+        claims.close()
+        posting.write()
+    for booking in booked:
+        trail.booked(booking.user, transfers[booking])
+
+
+def _decide(
+    booking: Booking, transfers: list[Transfer], claims: Claims, posting: ledger.Posting
+) -> None:
+    if booking.claim and claims.is_taken(booking.claim):
+        booking.is_taken = True
+        return
+    try:
+        posting.book(transfers)
+    except LedgerRefusal as refusal:
+        metrics.refused("post", refusal)
+        booking.refusal = refusal
+        return
+    booking.response = booking.respond(transfers)
+    if booking.claim:
+        claims.answer(booking.claim, booking.response)
+
+
+book_alone = retried(book_each)

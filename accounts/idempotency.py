@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, TypeAlias
 
 from django.contrib.auth.models import User
@@ -29,8 +29,8 @@ from rest_framework.utils.serializer_helpers import ReturnDict
 from accounts.models import IdempotencyKey
 from almaFintech.api.openapi import operation
 from almaFintech.api.people import acting_user
-from almaFintech.db.failures import is_lock_timeout
-from almaFintech.db.scripts import Script, columns
+from almaFintech.db.failures import is_lock_timeout, waited_for
+from almaFintech.db.scripts import Rows, Script, columns
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Refusal
 
@@ -124,22 +124,14 @@ def claimed(user: User, key: str, fingerprint: str) -> IdempotencyKey:
     """
     claim = claim_of(user, key, fingerprint)
     try:
-        with in_flight_after_timeout():
-            claim.save(force_insert=True)
+        claim.save(force_insert=True)
     except IntegrityError as error:
         raise KeyTaken(claim) from error
-    return claim
-
-
-@contextmanager
-def in_flight_after_timeout() -> Iterator[None]:
-    """Raise KeyInFlight when the block waits too long for another request with its key."""
-    try:
-        yield
     except OperationalError as error:
         if is_lock_timeout(error):
             raise KeyInFlight from error
         raise
+    return claim
 
 
 def record_response(
@@ -175,43 +167,59 @@ WHERE claim.id = answer.id
 RELEASE = "DELETE FROM accounts_idempotencykey WHERE id = ANY (%s::bigint[])"
 
 
-def claim_each(claims: Sequence[IdempotencyKey]) -> None:
-    """Claim several keys, each once. PostgreSQL only.
+class Claims:
+    """The claims of several requests, each key once, among the statements of a script.
 
-    The claim of a key that is taken has no `pk` afterwards. Raises KeyInFlight when another
-    transaction holds one of the keys for too long.
+    PostgreSQL only. The script runs twice: it claims the keys and locks what it needs, and then it
+    writes, and records the responses.
     """
-    if not claims:
-        return
-    script = Script()
-    values = [(each.user_id, each.key, each.key_digest, each.fingerprint) for each in claims]
-    made = script.add(CLAIM, *columns(values, 4))
-    with in_flight_after_timeout():
-        script.run()
-    ids = {(user, digest): id for id, user, digest in made}
-    for claim in claims:
-        claim.pk = ids.get((claim.user_id, claim.key_digest))
 
+    def __init__(self, claims: Sequence[IdempotencyKey], script: Script) -> None:
+        self._script = script
+        self._made: Rows = []
+        self._answers: list[tuple[Any, ...]] = []
+        if claims:
+            values = [
+                (each.user_id, each.key, each.key_digest, each.fingerprint) for each in claims
+            ]
+            self._made = script.add(CLAIM, *columns(values, 4))
 
-def record_each(answers: Sequence[tuple[IdempotencyKey, Response | None]]) -> None:
-    """Record the responses to requests by their claims; None releases the key. PostgreSQL only."""
-    rows = [
-        (
-            claim.pk,
-            response.status_code,
-            json.dumps(response.data),
-            json.dumps(recorded_headers(response.headers)),
+    @cached_property
+    def _free(self) -> dict[tuple[int, str], int]:
+        """The ids of the claims whose keys were free, once the script has run."""
+        return {(user, digest): id for id, user, digest in self._made}
+
+    @staticmethod
+    @contextmanager
+    def claimed() -> Iterator[None]:
+        """Raise KeyInFlight when the first run waits too long for another request with a key."""
+        try:
+            yield
+        except OperationalError as error:
+            if waited_for(error, IdempotencyKey._meta.db_table):
+                raise KeyInFlight from error
+            raise
+
+    def is_taken(self, claim: IdempotencyKey) -> bool:
+        return (claim.user_id, claim.key_digest) not in self._free
+
+    def answer(self, claim: IdempotencyKey, response: Response) -> None:
+        """Record the response to the request that made a claim."""
+        self._answers.append(
+            (
+                self._free.pop((claim.user_id, claim.key_digest)),
+                response.status_code,
+                json.dumps(response.data),
+                json.dumps(recorded_headers(response.headers)),
+            )
         )
-        for claim, response in answers
-        if response
-    ]
-    released = [claim.pk for claim, response in answers if not response]
-    script = Script()
-    if rows:
-        script.add(RECORD, *columns(rows, 4))
-    if released:
-        script.add(RELEASE, released)
-    script.run()
+
+    def close(self) -> None:
+        """Add the responses to the script, and release the keys without one."""
+        if self._answers:
+            self._script.add(RECORD, *columns(self._answers, 4))
+        if self._free:
+            self._script.add(RELEASE, list(self._free.values()))
 
 
 def key_of(request: Request) -> str | None:

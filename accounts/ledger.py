@@ -37,7 +37,6 @@ from accounts.rules import (
     BalanceChanged,
     CurrencyFixed,
     Kind,
-    LedgerRefusal,
     TransferMissing,
     numbered,
     require_amount,
@@ -65,55 +64,44 @@ def post(transfers: Iterable[Transfer]) -> list[Transfer]:
     transfers = list(transfers)
     if len({id(transfer) for transfer in transfers}) < len(transfers):
         raise ValueError("Each transfer to book must be a separate object")
-    with _unchanged_on_error(transfers), _transaction():
-        [refusal] = post_each([transfers])
-        if refusal:
-            raise refusal
+    with _unchanged_on_error(transfers), _transaction(), metrics.measured("post"):
+        posting = Posting(transfers, storage())
+        posting.book(transfers)
+        posting.write()
     return transfers
 
 
-def post_each(postings: Sequence[Sequence[Transfer]]) -> list[LedgerRefusal | None]:
-    """Book several postings, each as `post` does, in the caller's transaction.
+class Posting:
+    """New transfers in the caller's transaction, whose accounts it locks.
 
-    Return the refusal of each, or None. A posting that is refused leaves no trace, and the others
-    are booked all the same. After an exception the objects are of no use.
+    Some of them can be refused, and the others are booked all the same: `book` those that belong
+    together, then `write` everything. After an exception of `write` the objects are of no use.
     """
-    transfers = [transfer for posting in postings for transfer in posting]
-    refusals: list[LedgerRefusal | None] = []
-    with metrics.measured("post"):
-        rows = storage()
-        journal = rows.lock(
-            (id for transfer in transfers for id in _ends(transfer)), new=len(transfers)
-        )
-        booked: list[Transfer] = []
-        for posting in postings:
-            refusal = _refusal_of(posting, journal)
-            refusals.append(refusal)
-            if refusal:
-                metrics.refused("post", refusal)
-            else:
-                booked += posting
-        for transfer in booked:
-            transfer.date = journal.now
-            transfer.currency = journal.accounts[transfer.origin_id].currency
-            transfer.cancelled, transfer.cancelled_at, transfer.cancelled_by_id = False, None, None
-        rows.insert(booked)
-        rows.write(journal)
-        metrics.booked(_amounts(booked))
-    return refusals
 
+    def __init__(self, transfers: Sequence[Transfer], rows: Storage) -> None:
+        self._rows = rows
+        ends = (id for transfer in transfers for id in _ends(transfer))
+        self._journal = rows.lock(ends, new=len(transfers))
+        self._booked: list[Transfer] = []
 
-def _refusal_of(posting: Sequence[Transfer], journal: Journal) -> LedgerRefusal | None:
-    """Move the amounts of a posting, or return the refusal of it and move nothing."""
-    try:
+    def book(self, transfers: Sequence[Transfer]) -> None:
+        """Book some of the transfers, all or none. Raises a refusal as `post` does."""
+        journal = self._journal
         with journal.all_or_none():
-            for index, transfer in enumerate(posting):
+            for index, transfer in enumerate(transfers):
                 with numbered(index):
                     require_amount(transfer.balance, minimum=1)
                     journal.move(transfer, Kind.TRANSFER, by=transfer.created_by_id)
-    except LedgerRefusal as refusal:
-        return refusal
-    return None
+        for transfer in transfers:
+            transfer.date = journal.now
+            transfer.currency = journal.accounts[transfer.origin_id].currency
+            transfer.cancelled, transfer.cancelled_at, transfer.cancelled_by_id = False, None, None
+        self._rows.insert(transfers)
+        self._booked += transfers
+
+    def write(self) -> None:
+        self._rows.write(self._journal)
+        metrics.booked(_amounts(self._booked))
 
 
 def cancel(transfers: Iterable[Transfer], *, by: User | None = None) -> list[Transfer]:

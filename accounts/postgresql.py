@@ -7,7 +7,7 @@ Each column goes as one array, which `unnest` turns into rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,11 @@ WHERE id IN (
     WHERE id = ANY (%s::bigint[])
 ) ORDER BY id FOR NO KEY UPDATE
 """
-RESERVE_IDS = "SELECT nextval('accounts_transfer_id_seq') FROM generate_series(1, %s)"
+# After the locks were taken: the entries of an account are dated in their order.
+READ_CLOCK_AND_RESERVE_IDS = """
+SELECT clock_timestamp(),
+    ARRAY(SELECT nextval('accounts_transfer_id_seq') FROM generate_series(1, %s))
+"""
 INSERT_TRANSFERS = """
 INSERT INTO accounts_transfer (
     id, origin_id, destination_id, currency, balance, reference, created_by_id, date, cancelled
@@ -79,41 +83,39 @@ def is_used() -> bool:
 class PostgreSQLStorage(Storage):
     """The rows of one transaction of the ledger, by statements of its own.
 
-    Nothing is written before `write`.
+    Nothing is written before `write`. The statements of a caller that are already in the script run
+    before the locks, and those that it adds later run with `write`.
     """
 
-    def __init__(self) -> None:
-        self._script = Script()
-        self._ids: list[int] = []
+    def __init__(self, script: Script | None = None) -> None:
+        self._script = script or Script()
+        self._ids: Iterator[int] = iter(())
+        self._new: list[tuple[Any, ...]] = []
 
     def lock(self, ids: Iterable[int | None], *, new: int = 0) -> Journal:
         numbers = sorted({id for id in ids if id is not None})
-        accounts = self._script.add(LOCK_ACCOUNTS, numbers)
-        reserved = self._script.add(RESERVE_IDS, new)
-        journal = self._journal(accounts)
-        self._ids = [id for (id,) in reserved]
-        return journal
+        return self._journal(self._script.add(LOCK_ACCOUNTS, numbers), new)
 
     def lock_transfers(self, ids: Iterable[int]) -> tuple[dict[int, Transfer], Journal]:
         numbers = sorted(set(ids))
         transfers = self._script.add(LOCK_TRANSFERS, numbers)
-        accounts = self._script.add(LOCK_THEIR_ACCOUNTS, numbers)
-        journal = self._journal(accounts)
+        journal = self._journal(self._script.add(LOCK_THEIR_ACCOUNTS, numbers), 0)
         return {row[0]: transfer_of(row) for row in transfers}, journal
 
-    def _journal(self, accounts: Rows) -> Journal:
-        # Read after the locks were taken: entries of an account are dated in their order.
-        now = self._script.add(clock.NOW["postgresql"])
+    def _journal(self, accounts: Rows, new: int) -> Journal:
+        read = self._script.add(READ_CLOCK_AND_RESERVE_IDS, new)
         self._script.run()
-        return Journal({row[0]: Row(*row) for row in accounts}, clock.moment(now[0][0]))
+        [(now, ids)] = read
+        self._ids = iter(ids)
+        return Journal({row[0]: Row(*row) for row in accounts}, clock.moment(now))
 
     def insert(self, transfers: Sequence[Transfer]) -> None:
-        rows = []
-        for reserved, transfer in zip(self._ids, transfers, strict=False):
+        for transfer in transfers:
+            reserved = next(self._ids)
             # An object that has a number keeps it, and cannot be booked twice.
             transfer.pk = transfer.pk or reserved
             transfer._state.adding, transfer._state.db = False, connection.alias
-            rows.append(
+            self._new.append(
                 (
                     transfer.pk,
                     transfer.origin_id,
@@ -124,14 +126,14 @@ class PostgreSQLStorage(Storage):
                     transfer.created_by_id,
                 )
             )
-        if rows:
-            self._script.add(INSERT_TRANSFERS, transfers[0].date, *columns(rows, 7))
 
     def cancel(self, ids: Iterable[int], *, by: int | None, now: datetime) -> None:
         self._script.add(CANCEL_TRANSFERS, by, now, list(ids))
 
     def write(self, journal: Journal, *, signed_with: bytes = b"") -> None:
         lines = journal.lines(signed_with=signed_with)
+        if self._new:
+            self._script.add(INSERT_TRANSFERS, journal.now, *columns(self._new, 7))
         changed = [
             (row.id, row.balance, row.last_seq, row.last_date, row.seal)
             for row in journal.changed()

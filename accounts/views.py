@@ -1,6 +1,6 @@
 """The endpoints of accounts and transfers. Their docstrings are the API's documentation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer, ValidationError
 from rest_framework.utils.serializer_helpers import ReturnDict
 
-from accounts import bookings, ledger, rules
+from accounts import bookings, ledger, postgresql, rules
 from accounts.bookings import Booking
 from accounts.etags import conditional, require_match, version_of, versioned
 from accounts.fields import WholeNumberField
@@ -107,10 +107,43 @@ def account_of(user: int, id: int) -> QuerySet[Account]:
     return Account.objects.visible_to(User(pk=user)).filter(pk=id)
 
 
-class PagesOfRows(GenericAPIView[Any]):
-    """Lists whose pages are sent as the database returns them, without model instances."""
+@compiled
+def any_transfer(id: int) -> QuerySet[Transfer]:
+    return Transfer.objects.visible_to(User(is_staff=True)).filter(pk=id)
 
+
+@compiled
+def transfer_of(user: int, id: int) -> QuerySet[Transfer]:
+    return Transfer.objects.visible_to(User(pk=user)).filter(pk=id)
+
+
+class QuickReads(GenericAPIView[Any]):
+    """Reads of single rows by compiled queries, and of pages without model instances.
+
+    Attributes:
+        any_row: looks up any row by its id.
+        row_of: looks up a row that a user may see, by the ids of the user and the row.
+        columns: the columns of a row in a list.
+    """
+
+    basename: str
+    any_row: Callable[[int], Sequence[Any]]
+    row_of: Callable[[int, int], Sequence[Any]]
     columns: Sequence[str]
+
+    def get_object(self) -> Any:
+        user = acting_user(self.request)
+        try:
+            id = int(self.kwargs["id"])
+        except ValueError as error:
+            # It has more digits than Python converts.
+            raise Http404 from error
+        found = self.any_row(id) if user.is_staff else self.row_of(user.pk, id)
+        if not found:
+            raise Http404(f"No {self.basename.title()} matches the given query.")
+        [row] = found
+        self.check_object_permissions(self.request, row)
+        return row
 
     def list(self, request: Request) -> Response:
         return self.paginated(self.filter_queryset(self.get_queryset()), self.columns)
@@ -146,7 +179,7 @@ class PagesOfRows(GenericAPIView[Any]):
 )
 @extend_schema_view(create=versioned, partial_update=versioned)
 @extend_schema_view(partial_update=conditional, destroy=conditional)
-class AccountViewSet(JsonErrors, QueryMixin, PagesOfRows, CreatedOnce, AuditedModelViewSet):
+class AccountViewSet(JsonErrors, QueryMixin, QuickReads, CreatedOnce, AuditedModelViewSet):
     """Accounts: staff can see and edit all, users see those in their profile."""
 
     queries = {
@@ -158,26 +191,13 @@ class AccountViewSet(JsonErrors, QueryMixin, PagesOfRows, CreatedOnce, AuditedMo
     }
 
     serializer_class = AccountSerializer
+    any_row, row_of = staticmethod(any_account), staticmethod(account_of)
     columns = ACCOUNT_COLUMNS
     lookup_field = "id"
     permission_classes = (IsAuthenticated, AccountPermissions)
 
     def get_queryset(self) -> AccountQuerySet:
         return Account.objects.visible_to(self.request.user)
-
-    def get_object(self) -> Account:
-        user = acting_user(self.request)
-        try:
-            id = int(self.kwargs["id"])
-        except ValueError as error:
-            # It has more digits than Python converts.
-            raise Http404 from error
-        found = any_account(id) if user.is_staff else account_of(user.pk, id)
-        if not found:
-            raise Http404("No Account matches the given query.")
-        [account] = found
-        self.check_object_permissions(self.request, account)
-        return account
 
     def locked_object(self, *, to_delete: bool = False) -> Account:
         account: Account = super().locked_object(to_delete=to_delete)
@@ -298,13 +318,14 @@ class AccountViewSet(JsonErrors, QueryMixin, PagesOfRows, CreatedOnce, AuditedMo
 )
 class TransferViewSet(
     QueryMixin,
-    PagesOfRows,
+    QuickReads,
     mixins.RetrieveModelMixin,
     viewsets.GenericViewSet[Transfer],
 ):
     """Transfers: staff see all, users those from or to an account in their profile."""
 
     serializer_class = TransferSerializer
+    any_row, row_of = staticmethod(any_transfer), staticmethod(transfer_of)
     columns = TRANSFER_COLUMNS
     lookup_field = "id"
     queries = {"list": TransferQuery}
@@ -366,12 +387,12 @@ class TransferViewSet(
             raise refusal.of_item() from refusal
 
     def book(self, request: Request) -> Response:
-        booking = self.booking(request) if bookings.is_on() else None
+        booking = self.booking(request) if postgresql.is_used() else None
         if booking is None:
             return self.book_by_itself(request)
         try:
             with limited_refusals(booking.user):
-                return bookings.committer.book(booking)
+                return bookings.book(booking)
         except TooManyRefused:
             if booking.refusal:
                 raise
@@ -389,7 +410,7 @@ class TransferViewSet(
         return self.respond(transfers)
 
     def booking(self, request: Request) -> Booking | None:
-        """Return the request as one of a group; None if it is refused, unless its key was used."""
+        """Return what the request asks for; None if it is refused, unless its key was used."""
         user, key = acting_user(request), key_of(request)
         serializer = self.get_serializer(data=request.data)
         try:
@@ -423,11 +444,15 @@ class TransferViewSet(
 
     def require_own_origins(self, items: Sequence[dict[str, Any]]) -> None:
         """Refuse the first transfer from an account that is not the user's or does not exist."""
-        if self.request.user.is_staff:
+        user = acting_user(self.request)
+        if user.is_staff:
             return
         origins = {item["origin_id"] for item in items}
-        visible = Account.objects.visible_to(self.request.user)
-        own = set(visible.filter(pk__in=origins).values_list("pk", flat=True))
+        if len(origins) == 1:
+            own = {account.pk for account in account_of(user.pk, *origins)}
+        else:
+            visible = Account.objects.visible_to(user).filter(pk__in=origins)
+            own = set(visible.values_list("pk", flat=True))
         for index, item in enumerate(items):
             if item["origin_id"] not in own:
                 raise ForeignOrigin(index=index)

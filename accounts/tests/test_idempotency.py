@@ -344,15 +344,14 @@ def test_keys_race_with_cancellations(alice, bob):
 @pytest.mark.usefixtures("verified")
 def test_a_request_waits_for_its_key_and_then_gives_up(alice, bob, monkeypatch):
     entered, leave = threading.Event(), threading.Event()
-    post_each = ledger.post_each
+    write = ledger.Posting.write
 
-    def post_slowly(postings):
-        refusals = post_each(postings)
+    def write_slowly(posting):
+        write(posting)
         entered.set()
         leave.wait(timeout=30)
-        return refusals
 
-    monkeypatch.setattr(ledger, "post_each", post_slowly)
+    monkeypatch.setattr(ledger.Posting, "write", write_slowly)
     responses = []
 
     def slow_request():

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import bookings, ledger, postgresql
+from accounts import ledger, postgresql
 from accounts.models import Account, Transfer
 
 
@@ -52,8 +52,8 @@ def test_the_statements_of_a_request(alice, bob):
     by_scripts = postgresql.is_used()
     # Lock the accounts, read the clock; write the transfer, the balances, the entries.
     booked = ["SELECT", "INSERT"] if by_scripts else ["SELECT", *time, *["INSERT"] * 3]
-    # Read the user; check the origin, in a group before it begins.
-    begin = ["SELECT", "BEGIN"] if bookings.is_on() else ["BEGIN", "SELECT"]
+    # Read the user; check the origin.
+    begin = ["SELECT", "BEGIN"] if by_scripts else ["BEGIN", "SELECT"]
     assert sent == ["SELECT", *begin, *booked, "COMMIT"]
     # Lock the transfer and its accounts, read the clock; write the transfer, the balances, the
     # entries.

@@ -44,6 +44,15 @@ def is_lock_timeout(error: OperationalError) -> bool:
     )
 
 
+def waited_for(error: OperationalError, table: str) -> bool:
+    """Return whether PostgreSQL gave up waiting for a row of this table."""
+    if not is_lock_timeout(error):
+        return False
+    # Only here, in whatever language, does it name the table.
+    context = error.__cause__.diag.context  # type: ignore[union-attr]
+    return f'"{table}"' in (context or "")
+
+
 def _has_code(error: OperationalError, sqlstates: set[str], errnos: set[int]) -> bool:
     sqlstate = getattr(error.__cause__, "sqlstate", None)
     return sqlstate in sqlstates or (bool(error.args) and error.args[0] in errnos)

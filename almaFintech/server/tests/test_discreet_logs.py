@@ -85,7 +85,7 @@ def act(boss: Person) -> list[str]:
         (OperationalError(1366, body), 503),
         (OperationalError(1213, body), 503),
     ):
-        with patch.object(ledger, "post_each", side_effect=error):
+        with patch.object(ledger.Posting, "write", side_effect=error):
             # With a key the view itself runs the request again.
             unused = {"Idempotency-Key": "another"}
             failed = anyone.post("/api/transfers/", transfer | {"balance": 1}, headers=unused)
