@@ -4,7 +4,8 @@ A round trip costs a client more than most statements cost the server: the threa
 up when the interpreter is free again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -44,6 +45,26 @@ class Script:
         self.__init__()  # type: ignore[misc]
 
 
-def columns(rows: Sequence[Sequence[Any]], number: int) -> list[list[Any]]:
-    """Return `number` columns of rows as lists, for `unnest(%s, %s ...)`."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * number
+def columns(rows: Sequence[Sequence[Any]], number: int) -> list[str]:
+    """Return `number` columns of rows as arrays, for `unnest(%s::bigint[], %s::text[] ...)`."""
+    return [array(column) for column in zip(*rows, strict=True)] if rows else ["{}"] * number
+
+
+def array(values: Iterable[int | str | bytes | datetime | None]) -> str:
+    """Return the text of an array (PostgreSQL's documentation, section 8.15.2).
+
+    The driver takes ten times as long, because it compares the types of the values.
+    """
+    return f"{{{','.join(map(element, values))}}}"
+
+
+def element(value: int | str | bytes | datetime | None) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, bytes):
+        return rf'"\\x{value.hex()}"'
+    text = value.isoformat() if isinstance(value, datetime) else value
+    escaped = text.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
