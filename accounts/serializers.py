@@ -160,19 +160,24 @@ class TransferSerializer(SharedFields, serializers.ModelSerializer[Transfer]):
         """Skip the search for rules about several fields: there are none."""
 
     def to_representation(self, transfer: Transfer) -> dict[str, Any]:
-        return {
-            "id": transfer.pk,
-            "date": iso(transfer.date),
-            "origin": transfer.origin_id,
-            "destination": transfer.destination_id,
-            "currency": transfer.currency,
-            "balance": transfer.balance,
-            "cancelled": transfer.cancelled,
-            "reference": transfer.reference,
-            "created_by": transfer.created_by_id,
-            "cancelled_by": transfer.cancelled_by_id,
-            "cancelled_at": transfer.cancelled_at and iso(transfer.cancelled_at),
-        }
+        return transfer_json(transfer)
+
+
+def transfer_json(transfer: Transfer) -> dict[str, Any]:
+    """Return a transfer as the API sends it."""
+    return {
+        "id": transfer.pk,
+        "date": iso(transfer.date),
+        "origin": transfer.origin_id,
+        "destination": transfer.destination_id,
+        "currency": transfer.currency,
+        "balance": transfer.balance,
+        "cancelled": transfer.cancelled,
+        "reference": transfer.reference,
+        "created_by": transfer.created_by_id,
+        "cancelled_by": transfer.cancelled_by_id,
+        "cancelled_at": transfer.cancelled_at and iso(transfer.cancelled_at),
+    }
 
 
 @extend_schema_serializer(

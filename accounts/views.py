@@ -49,6 +49,7 @@ from accounts.serializers import (
     BatchMalformed,
     BatchSerializer,
     TransferSerializer,
+    transfer_json,
 )
 from accounts.statements import CSVRenderer, Statement
 from almaFintech.api.openapi import JSON, operation
@@ -105,6 +106,11 @@ def any_account(id: int) -> QuerySet[Account]:
 @compiled
 def account_of(user: int, id: int) -> QuerySet[Account]:
     return Account.objects.visible_to(User(pk=user)).filter(pk=id)
+
+
+@compiled
+def own_account(user: int, id: int) -> QuerySet[Account, tuple[int]]:
+    return Account.objects.visible_to(User(pk=user)).filter(pk=id).values_list("pk")
 
 
 @compiled
@@ -436,7 +442,7 @@ class TransferViewSet(
 
     def respond(self, transfers: list[Transfer]) -> Response:
         """Return the response for the booked transfers of this request."""
-        data = TransferSerializer(transfers, many=True).data
+        data = [transfer_json(transfer) for transfer in transfers]
         if self.action == "batch":
             return Response(data, status=status.HTTP_201_CREATED)
         address = reverse("transfer-detail", args=[transfers[0].pk])
@@ -449,10 +455,10 @@ class TransferViewSet(
             return
         origins = {item["origin_id"] for item in items}
         if len(origins) == 1:
-            own = {account.pk for account in account_of(user.pk, *origins)}
+            rows = own_account(user.pk, *origins)
         else:
-            visible = Account.objects.visible_to(user).filter(pk__in=origins)
-            own = set(visible.values_list("pk", flat=True))
+            rows = list(Account.objects.visible_to(user).filter(pk__in=origins).values_list("pk"))
+        own = {id for (id,) in rows}
         for index, item in enumerate(items):
             if item["origin_id"] not in own:
                 raise ForeignOrigin(index=index)

@@ -100,9 +100,10 @@ def test_a_request_alone_is_booked_at_once(alice, bob):
     with CaptureQueriesContext(connection) as captured:
         assert alice.post(PATH, body(alice, bob, 2), idempotency_key="k1").status_code == 201
 
-    # Read the user, check the origin; claim the key and lock; record the response and write.
+    # Read the user, check the origin; limit the wait, claim the key and lock; record the response
+    # and write.
     verbs = [query["sql"].split()[0] for query in captured.captured_queries]
-    assert verbs == ["SELECT", "SELECT", "BEGIN", "INSERT", "UPDATE", "COMMIT"]
+    assert verbs == ["SELECT", "SELECT", "BEGIN", "SET", "UPDATE", "COMMIT"]
 
 
 def test_a_refusal_concerns_one_request(alice, bob, together):
@@ -188,8 +189,8 @@ def fail_for_groups(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Raise an error after the writes of each group that has several requests."""
     book_each = bookings.book_each
 
-    def fail(group: Any) -> None:
-        book_each(group)
+    def fail(group: Any, **options: Any) -> None:
+        book_each(group, **options)
         if len(group) > 1:
             raise error
 
