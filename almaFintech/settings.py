@@ -53,7 +53,7 @@ ENVIRONMENT = {
     "DATABASE_URL": (str, "sqlite:///db.sqlite3"),
     "DATABASE_TIMEOUT": (up_to(86_400), 10),
     "LOCK_TIMEOUT": (up_to(60), 3),
-    "GROUP_COMMIT": (switch, False),
+    "GROUP_COMMIT": (switch, True),
     "PORTABLE_SQL": (switch, False),
     "REDIS_URL": (str, ""),
     "ACCESS_TOKEN_MINUTES": (up_to(CENTURY_DAYS * 24 * 60), 5),
