@@ -14,6 +14,7 @@ STORAGE = "accounts/storage.py"
 RULES = "accounts/rules.py"
 MODELS = "accounts/models.py"
 KEYS = "accounts/idempotency.py"
+BOOKINGS = "accounts/bookings.py"
 VERSIONS = "accounts/etags.py"
 CHAINS_CHECK = "accounts/verification/accounts.py"
 TRANSFERS_CHECK = "accounts/verification/transfers.py"
@@ -210,6 +211,56 @@ MUTATIONS = (
         "str()\n        Storage",
         "test_entries.py::test_the_entries_of_a_deleted_account_stay",
     ),
+    # Transfers that are committed together.
+    mistake(
+        "group-answered-after-a-rollback",
+        BOOKINGS,
+        "        # Each request meets its own error when it is booked alone.\n        forget(group)",
+        "        pass",
+        "test_bookings.py::test_a_group_that_is_rolled_back_is_booked_one_by_one",
+    ),
+    mistake(
+        "unknown-end-booked-again",
+        BOOKINGS,
+        "if not was_rolled_back(error):",
+        "if False:",
+        "test_bookings.py::test_a_group_whose_end_is_unknown_is_not_booked_again",
+    ),
+    mistake(
+        "used-key-booked-again",
+        BOOKINGS,
+        "booking.is_taken = True\n        return",
+        "pass",
+        "test_bookings.py::test_a_key_is_carried_out_once_in_a_group",
+    ),
+    mistake(
+        "refused-key-kept",
+        KEYS,
+        "self._script.add(RELEASE, list(self._free.values()))",
+        "pass",
+        "test_bookings.py::test_a_refusal_concerns_one_request",
+    ),
+    mistake(
+        "refused-alone-key-kept",
+        BOOKINGS,
+        "transaction.set_rollback(True)",
+        "pass",
+        "test_idempotency.py::test_a_refused_request_leaves_its_key_free",
+    ),
+    mistake(
+        "staff-in-a-group-forgotten",
+        BOOKINGS,
+        "trail.booked(booking.user, transfers[booking])",
+        "pass",
+        "test_bookings.py::test_staff_in_a_group_is_recorded",
+    ),
+    mistake(
+        "callers-transaction-shared",
+        BOOKINGS,
+        "if settings.GROUP_COMMIT and not connection.in_atomic_block:",
+        "if settings.GROUP_COMMIT:",
+        "test_bookings.py::test_a_transaction_of_the_caller_is_not_shared",
+    ),
     # Locks: the rows, their order and their strength.
     mistake(
         "accounts-not-locked",
@@ -250,9 +301,10 @@ MUTATIONS = (
         "cancelling-locks-accounts-first",
         POSTGRESQL,
         "transfers = self._script.add(LOCK_TRANSFERS, numbers)\n"
-        "        accounts = self._script.add(LOCK_THEIR_ACCOUNTS, numbers)",
+        "        journal = self._journal(self._script.add(LOCK_THEIR_ACCOUNTS, numbers), 0)",
         "accounts = self._script.add(LOCK_THEIR_ACCOUNTS, numbers)\n"
-        "        transfers = self._script.add(LOCK_TRANSFERS, numbers)",
+        "        transfers = self._script.add(LOCK_TRANSFERS, numbers)\n"
+        "        journal = self._journal(accounts, 0)",
         "test_locks.py::test_a_cancellation_locks_transfers_and_then_accounts_by_id",
         "test_locks.py::test_a_request_waiting_for_a_transfer_does_not_hold_its_accounts",
     ),
@@ -470,7 +522,7 @@ MUTATIONS = (
     mistake(
         "time-of-this-server",
         POSTGRESQL,
-        "clock.moment(now[0][0]))",
+        "clock.moment(now))",
         "__import__('django.utils.timezone').utils.timezone.now())",
         "test_entries.py::test_entries_use_the_clock_of_the_database",
     ),
