@@ -42,7 +42,8 @@ def test_many_transfers_take_as_many_statements_as_one(db, many):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_statements_of_a_request(alice, bob):
+def test_the_statements_of_a_request(alice, bob, settings):
+    settings.GROUP_COMMIT = False
     sent = statements_of(lambda: alice.send(bob.account, 1))
     transfer = Transfer.objects.get().pk
     cancelled = statements_of(lambda: bob.cancel(transfer))
