@@ -17,7 +17,6 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -28,6 +27,7 @@ from granian.rsgi import HTTPProtocol, ProtocolClosed, Scope
 from almaFintech.middleware.probes import PROBES
 from almaFintech.middleware.requests import REJECTIONS
 from almaFintech.refusals import Busy, RequestTimeout
+from almaFintech.server.threads import Threads
 
 logger = logging.getLogger(__name__)
 
@@ -58,16 +58,18 @@ class Answer:
     body: bytes | IO[bytes]
 
 
+def threads_of(name: str, number: int) -> Threads:
+    length = number * QUEUE_PER_THREAD
+    return Threads(name, number, queue_length=length, seconds=QUEUE_SECONDS)
+
+
 class Gateway:
     """An RSGI application that runs a WSGI application in `threads` threads."""
 
     def __init__(self, application: WSGIApplication, threads: int) -> None:
         self.application = application
-        self.threads = ThreadPoolExecutor(threads, "request")
-        self.probes = {path: ThreadPoolExecutor(1, path) for path in PROBES}
-        self.free = asyncio.Semaphore(threads)
-        self.queue_length = threads * QUEUE_PER_THREAD
-        self.waiting = 0
+        self.threads = threads_of("request", threads)
+        self.probes = {path: threads_of(path, 1) for path in PROBES}
         self.large_bodies = 0
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -81,6 +83,9 @@ class Gateway:
 
     def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
         faulthandler.cancel_dump_traceback_later()
+        # The clients of requests that still run have gone, but a transaction is not cut off.
+        for threads in (self.threads, *self.probes.values()):
+            threads.stop()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         try:
@@ -101,9 +106,8 @@ class Gateway:
 
     async def answer(self, scope: Scope, protocol: HTTPProtocol) -> Answer:
         environ = environ_of(scope)
-        loop = asyncio.get_running_loop()
         if probe := self.probes.get(environ["PATH_INFO"]):
-            return await loop.run_in_executor(probe, self.run, environ)
+            return await probe.call(self.run, environ)
         # 0 also for bodies that are too long or of unknown length: Django refuses them unread.
         length = body_length(environ)
         large = length if length > SMALL_BODY_BYTES else 0
@@ -113,25 +117,9 @@ class Gateway:
         try:
             if length:
                 environ["wsgi.input"] = io.BytesIO(await read_body(protocol))
-            await self.admit()
-            try:
-                return await loop.run_in_executor(self.threads, self.run, environ)
-            finally:
-                self.free.release()
+            return await self.threads.call(self.run, environ)
         finally:
             self.large_bodies -= large
-
-    async def admit(self) -> None:
-        """Wait for a free thread; raises Busy."""
-        if self.waiting >= self.queue_length:
-            raise Busy
-        self.waiting += 1
-        try:
-            await asyncio.wait_for(self.free.acquire(), QUEUE_SECONDS)
-        except TimeoutError:
-            raise Busy from None
-        finally:
-            self.waiting -= 1
 
     def run(self, environ: Environ) -> Answer:
         """Call the application, and return its complete response."""
@@ -144,21 +132,39 @@ class Gateway:
 
         response = self.application(environ, start_response)
         try:
-            body = tempfile.SpooledTemporaryFile(ANSWER_BYTES)  # noqa: SIM115
-            for chunk in response:
-                body.write(chunk)
-            length = body.tell()
+            body = body_of(response)
             status, headers = started
-            body.seek(0)
-            if length <= ANSWER_BYTES:
-                return Answer(status, headers, body.read())
-            if not any(name.lower() == "content-length" for name, _ in headers):
-                headers = [*headers, ("Content-Length", str(length))]
+            if not isinstance(body, bytes) and not declares_length(headers):
+                headers = [*headers, ("Content-Length", str(body.tell()))]
             return Answer(status, headers, body)
         finally:
             if close := getattr(response, "close", None):
                 close()
             close_old_connections()
+
+
+def body_of(response: Iterable[bytes]) -> bytes | IO[bytes]:
+    """Return the whole body: as bytes, or in a file that is at its end."""
+    chunks = iter(response)
+    first: list[bytes] = []
+    length = 0
+    for chunk in chunks:
+        first.append(chunk)
+        length += len(chunk)
+        if length > ANSWER_BYTES:
+            break
+    else:
+        return b"".join(first)
+    file = tempfile.TemporaryFile()  # noqa: SIM115
+    file.writelines(first)
+    file.writelines(chunks)
+    # granian opens it by its descriptor.
+    file.flush()
+    return file
+
+
+def declares_length(headers: list[tuple[str, str]]) -> bool:
+    return any(name.lower() == "content-length" for name, _ in headers)
 
 
 def rejection_of(error: Busy | RequestTimeout) -> Answer:
@@ -223,6 +229,7 @@ def body_length(environ: Environ) -> int:
 async def read_body(protocol: HTTPProtocol) -> bytes:
     """Return the whole body; raises RequestTimeout if it does not arrive in time."""
     try:
-        return await asyncio.wait_for(protocol(), BODY_SECONDS)
+        async with asyncio.timeout(BODY_SECONDS):
+            return await protocol()
     except TimeoutError:
         raise RequestTimeout from None

@@ -6,15 +6,13 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
-from granian.rsgi import Scope
 
 from almaFintech.conftest import OtherDatabase
 from almaFintech.server import gateway, master
+from almaFintech.server.tests.scopes import scope
 from almaFintech.tests.servers import CLIENTS, Server, children, log_in, open_account
 from conftest import only_on_postgresql
 
@@ -189,21 +187,6 @@ def test_a_header_with_an_underscore_is_ignored(name):
 
     assert environ["HTTP_X_FORWARDED_FOR"] == "10.0.0.1"
     assert "HTTP_X_REQUEST_ID" not in environ
-
-
-def scope(headers: list[tuple[str, str]]) -> Scope:
-    """Return a request in the form that granian passes."""
-    request: Any = SimpleNamespace(
-        method="GET",
-        path="/ä",
-        query_string="a=%ff",
-        http_version="1.1",
-        scheme="http",
-        server="[::1]:80",
-        client="[2001:db8::1]:9",
-        headers=dict(headers),
-    )
-    return request
 
 
 def test_the_environment_of_a_request():
