@@ -20,8 +20,10 @@ from almaFintech.server.environment import (
     number,
     port,
     positive,
+    positive_or_unset,
     switch,
     up_to,
+    workers_for_the_cores,
 )
 from almaFintech.server.logs import logging_config
 from almaFintech.server.secret_key import development_key
@@ -65,7 +67,7 @@ ENVIRONMENT = {
     "CLOCK_TOLERANCE_SECONDS": (number, 120),
     "SERVE_ADDRESS": (address, "127.0.0.1:8000"),
     "PORT": (port, ""),
-    "SERVE_WORKERS": (positive, 2),
+    "SERVE_WORKERS": (positive_or_unset, ""),
     "SERVE_THREADS": (positive, 4),
     "METRICS_ALLOWED": (list, []),
     "METRICS_TOKEN": (str, ""),
@@ -338,7 +340,7 @@ SERVE_ADDRESS = env("SERVE_ADDRESS")
 PORT = env("PORT")
 if PORT and not SERVE_ADDRESS.startswith("unix:"):
     SERVE_ADDRESS = f"{SERVE_ADDRESS.rpartition(':')[0]}:{PORT}"
-SERVE_WORKERS = env("SERVE_WORKERS")
+SERVE_WORKERS = env("SERVE_WORKERS") or workers_for_the_cores()
 SERVE_THREADS = env("SERVE_THREADS")
 METRICS_ALLOWED = env("METRICS_ALLOWED")
 METRICS_TOKEN = env("METRICS_TOKEN")

@@ -1,6 +1,5 @@
 """Password hashers that leave processor time for other requests while many users log in."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
@@ -9,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher, PBKDF2PasswordHasher
 
 from almaFintech.refusals import Busy
+from almaFintech.server.environment import usable_cores
 
 # A hash takes tens of milliseconds, so a longer wait means that hundreds are queued ahead.
 WAIT_SECONDS = 5
@@ -16,7 +16,7 @@ WAIT_SECONDS = 5
 
 def most_at_once() -> int:
     """Return how many hashes one process may compute at once: its share of the cores."""
-    return max(1, (os.cpu_count() or 1) // settings.SERVE_WORKERS)
+    return max(1, usable_cores() // settings.SERVE_WORKERS)
 
 
 turns = BoundedSemaphore(most_at_once())

@@ -104,6 +104,28 @@ def positive(text: str) -> int:
     return value
 
 
+def positive_or_unset(text: str) -> int | str:
+    """Parse an integer, 1 or more; an empty text means that there is none."""
+    return text and positive(text)
+
+
+def workers_for_the_cores() -> int:
+    """Return the default number of worker processes: one for each core, from 2 to 8.
+
+    A second one serves while the first one restarts. Two servers of eight processes with four
+    threads each fit into the 100 connections that PostgreSQL usually accepts.
+    """
+    return min(max(2, usable_cores()), 8)
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    # Not all systems can limit a process to some of them.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def up_to(most: int) -> Callable[[str], int]:
     """Return a parser of integers from 1 to `most`."""
 

@@ -85,6 +85,7 @@ class Server:
         self.settings = {
             **PRODUCTION,
             "SECURE_SSL_REDIRECT": "false",
+            "SERVE_WORKERS": "2",
             "SERVE_ADDRESS": "{}:{}".format(*self.address),
             # Here tests look for files that the server leaves behind.
             "TMPDIR": str(log.parent),
@@ -115,7 +116,7 @@ class Server:
     def all_workers_started(self) -> bool:
         """Return whether no worker is still loading; /healthz responds once the first one is up."""
         started = re.findall(r'"event": "Started worker-\d+"', self.log.read_text())
-        return len(started) == int(self.settings.get("SERVE_WORKERS", 2))
+        return len(started) == int(self.settings["SERVE_WORKERS"])
 
     def __exit__(self, *error: object) -> None:
         self.stop()

@@ -67,7 +67,7 @@ def test_a_server_migrates_and_serves(tmp_path, other_database):
             except ConnectionError:
                 continue
             assert (long.status, long.body) == (431, b"")
-        # The default is two workers, besides the first process.
+        # Two workers, besides the first process.
         assert len(children(server.process.pid)) == 2
 
         assert server.stop() == 0

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from almaFintech.server.environment import Environment
+from almaFintech.server.environment import Environment, workers_for_the_cores
 from almaFintech.settings import BASE_DIR, ENVIRONMENT
 from almaFintech.tests.servers import PRODUCTION, evaluate, python
 
@@ -47,6 +47,28 @@ def test_the_suite_runs_without_these_variables():
     ).stdout
 
     assert set(re.findall(r"-u (\w+)", recipe)) == set(ENVIRONMENT)
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, 2), (2, 2), (3, 3), (8, 8), (64, 8)])
+def test_the_cores_decide_the_number_of_workers(monkeypatch, cores, processes):
+    # The process may use some cores of a larger machine.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 100)
+    assert workers_for_the_cores() == processes
+
+    # Not all systems can limit a process, or know their cores.
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert workers_for_the_cores() == processes
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert workers_for_the_cores() == 2
+
+
+@pytest.mark.server
+def test_the_number_of_workers_may_be_set():
+    assert evaluate("s.SERVE_WORKERS") == workers_for_the_cores()
+    assert evaluate("s.SERVE_WORKERS", SERVE_WORKERS="") == workers_for_the_cores()
+    assert evaluate("s.SERVE_WORKERS", SERVE_WORKERS="11") == 11
 
 
 @pytest.mark.server
