@@ -96,14 +96,16 @@ def test_a_stop_waits_for_all_calls(one):
 
 
 def test_nobody_may_wait_for_a_result(one):
-    """A result without a waiting coroutine ends no thread."""
+    """A result without a waiting coroutine is no error, and the thread goes on."""
     running, over = threading.Event(), threading.Event()
+    errors: list[dict[str, object]] = []
 
     def hold(_: object) -> None:
         running.set()
         over.wait(30)
 
     async def use() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
         held = asyncio.create_task(one.call(hold, None))
         await asyncio.to_thread(running.wait, 30)
         held.cancel()
@@ -111,5 +113,6 @@ def test_nobody_may_wait_for_a_result(one):
             await held
         over.set()
         assert await one.call(str, 5) == "5"
+        assert errors == []
 
     asyncio.run(use())
