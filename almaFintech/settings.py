@@ -68,7 +68,7 @@ ENVIRONMENT = {
     "SERVE_ADDRESS": (address, "127.0.0.1:8000"),
     "PORT": (port, ""),
     "SERVE_WORKERS": (positive_or_unset, ""),
-    "SERVE_THREADS": (positive, 4),
+    "SERVE_THREADS": (positive, 8),
     "METRICS_ALLOWED": (list, []),
     "METRICS_TOKEN": (str, ""),
 }

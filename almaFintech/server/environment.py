@@ -110,12 +110,12 @@ def positive_or_unset(text: str) -> int | str:
 
 
 def workers_for_the_cores() -> int:
-    """Return the default number of worker processes: one for each core, from 2 to 8.
+    """Return the default number of worker processes: one for each core, from 2 to 5.
 
-    A second one serves while the first one restarts. Two servers of eight processes with four
+    A second one serves while the first one restarts. Two servers of five processes with eight
     threads each fit into the 100 connections that PostgreSQL usually accepts.
     """
-    return min(max(2, usable_cores()), 8)
+    return min(max(2, usable_cores()), 5)
 
 
 def usable_cores() -> int:

@@ -86,6 +86,7 @@ class Server:
             **PRODUCTION,
             "SECURE_SSL_REDIRECT": "false",
             "SERVE_WORKERS": "2",
+            "SERVE_THREADS": "4",
             "SERVE_ADDRESS": "{}:{}".format(*self.address),
             # Here tests look for files that the server leaves behind.
             "TMPDIR": str(log.parent),

@@ -22,6 +22,7 @@ from psycopg.sql import SQL, Identifier
 
 from crashtest.servers import BASE_DIR, Database, Service, free_port
 
+# Of the yardsticks; the server has its defaults.
 WORKERS, THREADS = 2, 4
 PEOPLE = 1000
 FEW_ROWS = 10_000
@@ -93,8 +94,6 @@ class Wallet(HTTPService):
         return {
             **super().environment(),
             "SERVE_ADDRESS": f"{self.host}:{self.port}",
-            "SERVE_WORKERS": str(WORKERS),
-            "SERVE_THREADS": str(THREADS),
             "TMPDIR": str(self.log.parent),
         }
 
