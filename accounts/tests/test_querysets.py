@@ -1,12 +1,18 @@
 """The querysets of the lists: their scope, and the ranges in which they are read."""
 
+from datetime import UTC, datetime, timedelta
+from random import Random
+
 import pytest
+from django.db.models import QuerySet
 
 from accounts.currencies import currencies_in_use
 from accounts.models import Account, Transfer, TransferQuerySet
+from almaFintech.db.querysets import beyond
 from conftest import Person
 
 NEWEST_FIRST = ["-date", "-id"]
+START = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -104,6 +110,63 @@ def test_a_scope_holds_for_every_filter(carol, bob):
     assert seen.touching([]).first_rows(NEWEST_FIRST, 100) == []
     nobody = Person.join("nobody").user
     assert Transfer.objects.visible_to(nobody).first_rows(NEWEST_FIRST, 100) == []
+
+
+@pytest.fixture
+def tied(carol: Person) -> list[Transfer]:
+    """Return transfers between all accounts and closed ones, several at each moment."""
+    for _ in range(6):
+        carol.open_account(0)
+    draw = Random(1)
+    ids: list[int | None] = [*Account.objects.values_list("pk", flat=True)]
+    ends: list[list[int | None]] = [draw.sample(ids, 2) for _ in range(150)]
+    ends += [[id, None] for id in ids] + [[None, None]]
+    draw.shuffle(ends)
+    every: QuerySet[Transfer] = QuerySet(Transfer)
+    every.bulk_create(
+        Transfer(
+            date=START + timedelta(seconds=draw.randrange(40)),
+            origin_id=origin,
+            destination_id=destination,
+            currency="USD",
+            balance=1,
+        )
+        for origin, destination in ends
+    )
+    return list(every)
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("limit", [1, 5, 19, 20, 500])
+def test_the_first_rows_are_those_of_the_whole_list(carol, tied, descending, limit):
+    """The user has 20 ranges: the limits are below and above their number."""
+    own = set(carol.user.profile.accounts.values_list("pk", flat=True))
+    end = START + timedelta(seconds=30)
+    rows = sorted(
+        (
+            (row.date, row.pk)
+            for row in tied
+            if {row.origin_id, row.destination_id} & own and row.date < end
+        ),
+        reverse=descending,
+    )
+    seen = Transfer.objects.visible_to(carol.user).filter(date__lt=end)
+    ordering = NEWEST_FIRST if descending else ["date", "id"]
+
+    assert len(ranges(seen)) == 20
+    for place in range(0, len(rows), 7):
+        after = beyond(["date", "id"], rows[place], descending=descending)
+        found = seen.values("date", "id").first_rows(ordering, limit, after=after)
+        assert [(row["date"], row["id"]) for row in found] == rows[place + 1 :][:limit]
+    assert [(row.date, row.pk) for row in seen.first_rows(ordering, limit)] == rows[:limit]
+
+
+def test_the_first_rows_may_be_in_the_order_of_their_ids(carol, tied):
+    seen = Transfer.objects.visible_to(carol.user)
+
+    found = seen.first_rows(["-id"], 500)
+
+    assert found == list(seen.order_by("-id"))
 
 
 def test_the_currencies_in_use_are_one_statement(alice, bob, django_assert_num_queries):
