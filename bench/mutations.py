@@ -456,6 +456,20 @@ MUTATIONS = (
         "test_querysets.py::test_a_scope_holds_for_every_filter",
     ),
     mistake(
+        "a-part-of-a-page-taken-for-all",
+        QUERYSETS,
+        "if len(found) == limit:",
+        "if found:",
+        "test_querysets.py::test_the_first_rows_are_those_of_the_whole_list",
+    ),
+    mistake(
+        "rows-at-the-same-moment-skipped",
+        QUERYSETS,
+        "'gte' if ordering[0].startswith('-') else 'lte'",
+        "'gt' if ordering[0].startswith('-') else 'lt'",
+        "test_querysets.py::test_the_first_rows_are_those_of_the_whole_list",
+    ),
+    mistake(
         "no-accounts-see-everything",
         QUERYSETS,
         'Q(("pk__in", ()), *lists, _connector=Q.OR)',
