@@ -45,6 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=4, help="threads of each of them")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument(
+        "--setting",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the server, such as GROUP_COMMIT=false; may be repeated",
+    )
+    parser.add_argument(
         "--seed", type=int, default=None, help="repeat the choices of an earlier run"
     )
     options = parser.parse_args(arguments)
@@ -64,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         Database(Path(folder)) as database,
         WebServer(Path(folder), database, options.port, options.workers, options.threads) as server,
     ):
+        server.settings |= dict(setting.split("=", 1) for setting in options.setting)
         return Bank(database, server, options).run()
 
 

@@ -225,9 +225,11 @@ class WebServer(Service):
         self.secret_key = secrets.token_urlsafe(64)
         self.ledger_key = secrets.token_urlsafe(64)
         self.worker_killed = -math.inf
+        self.settings: dict[str, str] = {}
 
     def environment(self) -> dict[str, str]:
         return {
+            **self.settings,
             "ENV_FILE": os.devnull,
             "DEBUG": "false",
             "SECRET_KEY": self.secret_key,
