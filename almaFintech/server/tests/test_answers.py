@@ -7,6 +7,9 @@ import pytest
 from almaFintech.server.gateway import ANSWER_BYTES, Gateway, environ_of
 from almaFintech.server.tests.scopes import scope
 
+# The gateway looks at the connections of its thread after each response.
+pytestmark = pytest.mark.django_db
+
 SMALL = [
     [],
     [b"one"],
