@@ -17,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from rest_framework.response import Response
 
 from accounts import ledger, metrics
@@ -62,7 +62,7 @@ class Booking:
     refusal: LedgerRefusal | None = None
     is_taken: bool = False
     # A failure after which nobody knows whether the group was committed.
-    error: Exception | None = None
+    error: BaseException | None = None
     # Set when there is an outcome, or when it is this request's turn to lead.
     called: threading.Event = field(default_factory=threading.Event)
 
@@ -166,25 +166,29 @@ committer = Committer()
 
 def attempt(group: Sequence[Booking]) -> None:
     """Book a group in one transaction; after a rollback all of it is undecided."""
+    is_written = False
     try:
         with transaction.atomic():
             book_each(group, lock_timeout=f"{MOMENT_MILLISECONDS}ms")
-    except Exception as error:
+            is_written = True
+    except BaseException as error:
         # Each request meets its own error when it is booked alone.
         forget(group)
-        if not was_rolled_back(error):
+        if is_written and not was_rolled_back(error):
             for booking in group:
                 booking.error = error
+        if not isinstance(error, Exception):
+            raise
 
 
-def was_rolled_back(error: Exception) -> bool:
-    """Return whether an error is certain to have undone the transaction.
+def was_rolled_back(error: BaseException) -> bool:
+    """Return whether an error of the commit is certain to have undone the transaction.
 
-    A connection that is lost after the commit was sent leaves that open.
+    A connection that is lost meanwhile leaves that open, and other code fails after the commit.
     """
     if isinstance(error, OperationalError):
         return is_retryable(error) or is_lock_timeout(error)
-    return not isinstance(error, InterfaceError)
+    return isinstance(error, DatabaseError)
 
 
 def forget(group: Sequence[Booking]) -> None:

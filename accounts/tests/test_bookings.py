@@ -6,9 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
-from psycopg.errors import AdminShutdown, LockNotAvailable
+from psycopg.errors import LockNotAvailable
 
 from accounts import bookings
 from accounts.bookings import Committer
@@ -174,18 +175,66 @@ def test_a_group_that_is_rolled_back_is_booked_one_by_one(alice, bob, together, 
     assert (together.sizes, bob.balance) == ([1, 2], 15)
 
 
-def test_a_group_whose_end_is_unknown_is_not_booked_again(alice, bob, together, monkeypatch):
-    error = OperationalError("the connection is lost")
-    error.__cause__ = AdminShutdown()
-    fail_for_groups(monkeypatch, error)
+def test_a_connection_lost_before_the_commit_concerns_no_request(alice, bob, together, monkeypatch):
+    book_each = bookings.book_each
+
+    def lose(group: Any, **options: Any) -> None:
+        book_each(group, **options)
+        if len(group) > 1:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    monkeypatch.setattr(bookings, "book_each", lose)
 
     responses = together.run(*[lambda: alice.send(bob.account, 5)] * 3)
 
-    assert [response.status_code for response in responses] == [201, 503, 503]
-    assert bob.balance == 5
+    assert [response.status_code for response in responses] == [201] * 3
+    assert (together.sizes, bob.balance) == ([1, 2], 15)
 
 
-def fail_for_groups(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OperationalError("lost"), 503),
+        (InterfaceError("closed"), 503),
+        (RuntimeError("a bug"), 500),
+    ],
+    ids=["lost connection", "closed connection", "bug"],
+)
+def test_a_group_whose_end_is_unknown_is_not_booked_again(
+    alice, bob, together, monkeypatch, error, status
+):
+    commit, errors = BaseDatabaseWrapper.commit, [error]
+
+    def commit_and_fail(self: BaseDatabaseWrapper) -> None:
+        commit(self)
+        if len(together.sizes) > 1 and errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "commit", commit_and_fail)
+
+    responses = together.run(*[lambda: alice.send(bob.account, 5)] * 3)
+
+    assert [response.status_code for response in responses] == [201, status, status]
+    assert (together.sizes, bob.balance) == ([1, 2], 15)
+
+
+def test_nobody_is_answered_when_the_leader_is_stopped(alice, bob, together, monkeypatch):
+    fail_for_groups(monkeypatch, SystemExit())
+
+    def stopped() -> None:
+        with pytest.raises(SystemExit):
+            alice.send(bob.account, 5)
+
+    responses = together.run(
+        lambda: alice.send(bob.account, 1), stopped, lambda: alice.send(bob.account, 10)
+    )
+
+    assert together.sizes == [1, 2]
+    assert (responses[2].status_code, bob.balance) == (201, 11)
+
+
+def fail_for_groups(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Raise an error after the writes of each group that has several requests."""
     book_each = bookings.book_each
 
