@@ -93,6 +93,9 @@ def book(booking: Booking) -> Response:
     if not booking.is_decided():
         # There was no group, or it was rolled back, perhaps because of another request.
         book_alone([booking])
+    if booking.refusal:
+        # Not earlier, since a group that is rolled back decides in vain.
+        metrics.refused("post", booking.refusal)
     return booking.outcome()
 
 
@@ -209,9 +212,9 @@ def book_each(bookings: Sequence[Booking], *, lock_timeout: str = "") -> None:
     transfers = {
         each: [Transfer(**item, created_by=each.user) for item in each.items] for each in bookings
     }
-    with metrics.measured("post"):
-        with claims.claimed():
-            posting = ledger.Posting([*chain(*transfers.values())], PostgreSQLStorage(script))
+    # A key in flight is no refusal of the ledger.
+    with claims.claimed(), metrics.measured("post"):
+        posting = ledger.Posting([*chain(*transfers.values())], PostgreSQLStorage(script))
         for booking in bookings:
             _decide(booking, transfers[booking], claims, posting)
         booked = [booking for booking in bookings if booking.response]
@@ -234,7 +237,6 @@ def _decide(
     try:
         posting.book(transfers)
     except LedgerRefusal as refusal:
-        metrics.refused("post", refusal)
         booking.refusal = refusal
         return
     booking.response = booking.respond(transfers)

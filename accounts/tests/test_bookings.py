@@ -14,6 +14,7 @@ from psycopg.errors import LockNotAvailable
 from accounts import bookings
 from accounts.bookings import Committer
 from accounts.models import Entry, IdempotencyKey, Transfer
+from accounts.tests.metrics import refusals
 from conftest import only_on_postgresql
 
 PATH = "/api/transfers/"
@@ -232,6 +233,21 @@ def test_nobody_is_answered_when_the_leader_is_stopped(alice, bob, together, mon
 
     assert together.sizes == [1, 2]
     assert (responses[2].status_code, bob.balance) == (201, 11)
+
+
+def test_a_refusal_is_counted_once(alice, bob, together, monkeypatch):
+    fail_for_groups(monkeypatch, RuntimeError())
+    before = refusals("post", "insufficient_funds")
+
+    responses = together.run(
+        lambda: alice.send(bob.account, 1),
+        lambda: alice.send(bob.account, 2_000_000),
+        lambda: alice.send(bob.account, 10),
+    )
+
+    assert together.sizes == [1, 2]
+    assert [response.status_code for response in responses] == [201, 400, 201]
+    assert refusals("post", "insufficient_funds") == before + 1
 
 
 def fail_for_groups(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

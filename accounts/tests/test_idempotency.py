@@ -16,6 +16,7 @@ from accounts import bookings, ledger
 from accounts.idempotency import fingerprint_of, understood
 from accounts.models import Account, Entry, IdempotencyKey, Transfer
 from accounts.tests.concurrency import run_concurrently
+from accounts.tests.metrics import refusals
 from conftest import PASSWORD, needs_row_locks
 from login.serializers import UserSerializer
 
@@ -363,6 +364,7 @@ def test_a_request_waits_for_its_key_and_then_gives_up(alice, bob, monkeypatch):
     assert entered.wait(timeout=10)
     # In one process the second would wait for the group of the first; this one is another's.
     monkeypatch.setattr(bookings, "committer", bookings.Committer())
+    counted = refusals("post", "idempotency_key_in_flight")
     impatient, patient = {
         "postgresql": ("SET lock_timeout = '300ms'", "RESET lock_timeout"),
         "mysql": (
@@ -384,5 +386,7 @@ def test_a_request_waits_for_its_key_and_then_gives_up(alice, bob, monkeypatch):
 
     assert response.status_code == 409
     assert response.json()["code"] == "idempotency_key_in_flight"
+    # The ledger has refused nothing.
+    assert refusals("post", "idempotency_key_in_flight") == counted
     assert responses[0].status_code == 201
     assert bob.balance == 300_000

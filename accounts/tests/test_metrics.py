@@ -5,6 +5,7 @@ from django.db import transaction
 from prometheus_client import REGISTRY
 
 from accounts.models import Transfer
+from accounts.tests.metrics import calls, refusals
 
 NAMES = (
     "wallet_transfers_total",
@@ -24,16 +25,6 @@ def changes():
 
     before = now()
     return lambda: [new - old for new, old in zip(now(), before, strict=True)]
-
-
-def refusals(operation, code):
-    labels = {"operation": operation, "code": code}
-    return REGISTRY.get_sample_value("wallet_refusals_total", labels) or 0
-
-
-def calls(operation):
-    labels = {"operation": operation}
-    return REGISTRY.get_sample_value("wallet_ledger_seconds_count", labels) or 0
 
 
 @pytest.mark.django_db(transaction=True)
