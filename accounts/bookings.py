@@ -9,6 +9,7 @@ is there, and hands over to the first of those that came meanwhile. The transact
 of the leader's thread. Nobody is answered before its commit.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +29,10 @@ from accounts.rules import LedgerRefusal
 from almaFintech.db.failures import is_lock_timeout, is_retryable
 from almaFintech.db.scripts import Script
 from almaFintech.db.transactions import retried
-from almaFintech.refusals import Busy
+from almaFintech.refusals import Busy, Refusal
 from audit import trail
+
+logger = logging.getLogger(__name__)
 
 # Larger groups would keep the accounts of the first request locked for the sake of the last.
 MOST_TRANSFERS = 1000
@@ -175,6 +178,9 @@ def attempt(group: Sequence[Booking]) -> None:
             book_each(group, lock_timeout=f"{MOMENT_MILLISECONDS}ms")
             is_written = True
     except BaseException as error:
+        if not is_usual(error):
+            # Perhaps nobody meets it again.
+            logger.warning("A group of %d failed", len(group), exc_info=error)
         # Each request meets its own error when it is booked alone.
         forget(group)
         if is_written and not was_rolled_back(error):
@@ -182,6 +188,13 @@ def attempt(group: Sequence[Booking]) -> None:
                 booking.error = error
         if not isinstance(error, Exception):
             raise
+
+
+def is_usual(error: BaseException) -> bool:
+    """Return whether an error only says that the group met a lock or a key of another request."""
+    return isinstance(error, Refusal) or (
+        isinstance(error, OperationalError) and is_lock_timeout(error)
+    )
 
 
 def was_rolled_back(error: BaseException) -> bool:

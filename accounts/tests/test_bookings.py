@@ -165,7 +165,9 @@ def test_a_key_is_carried_out_once_in_a_group(alice, bob, together):
     [OperationalError("locked"), IntegrityError("conflict"), RuntimeError("a bug")],
     ids=["lock timeout", "integrity", "bug"],
 )
-def test_a_group_that_is_rolled_back_is_booked_one_by_one(alice, bob, together, monkeypatch, error):
+def test_a_group_that_is_rolled_back_is_booked_one_by_one(
+    alice, bob, together, monkeypatch, caplog, error
+):
     if isinstance(error, OperationalError):
         error.__cause__ = LockNotAvailable()
     fail_for_groups(monkeypatch, error)
@@ -174,6 +176,8 @@ def test_a_group_that_is_rolled_back_is_booked_one_by_one(alice, bob, together, 
 
     assert [response.status_code for response in responses] == [201] * 3
     assert (together.sizes, bob.balance) == ([1, 2], 15)
+    # A lock that was not free is no news.
+    assert ("A group of 2 failed" in caplog.text) == (not isinstance(error, OperationalError))
 
 
 def test_a_connection_lost_before_the_commit_concerns_no_request(alice, bob, together, monkeypatch):
