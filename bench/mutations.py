@@ -227,6 +227,20 @@ MUTATIONS = (
         "test_bookings.py::test_a_group_whose_end_is_unknown_is_not_booked_again",
     ),
     mistake(
+        "booked-again-after-the-commit",
+        BOOKINGS,
+        "return isinstance(error, DatabaseError)",
+        "return True",
+        "test_bookings.py::test_a_group_whose_end_is_unknown_is_not_booked_again",
+    ),
+    mistake(
+        "interrupted-group-answered",
+        BOOKINGS,
+        "except BaseException as error:",
+        "except Exception as error:",
+        "test_bookings.py::test_nobody_is_answered_when_the_leader_is_stopped",
+    ),
+    mistake(
         "used-key-booked-again",
         BOOKINGS,
         "booking.is_taken = True\n        return",
