@@ -94,6 +94,9 @@ class Threads:
             value, error = call.function(call.argument), None
         except Exception as raised:
             value, error = None, raised
+        except BaseException as raised:
+            # The thread goes on, and the loop too, which would end with a SystemExit.
+            value, error = None, RuntimeError(f"A call ended with {type(raised).__name__}")
         call.loop.call_soon_threadsafe(_finish, call.result, value, error)
 
 

@@ -1,6 +1,7 @@
 """The threads of the gateway, and the queue in front of them."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -23,6 +24,15 @@ def test_a_call_returns_what_the_function_returns_or_raises(one):
         with pytest.raises(ValueError, match="invalid literal"):
             await one.call(int, "five")
         assert await one.call(int, "5") == 5
+
+    asyncio.run(use())
+
+
+def test_a_thread_survives_the_end_of_the_interpreter_that_a_call_asks_for(one):
+    async def use() -> None:
+        with pytest.raises(RuntimeError, match="SystemExit"):
+            await one.call(sys.exit, 3)
+        assert await one.call(str, 5) == "5"
 
     asyncio.run(use())
 
