@@ -6,6 +6,8 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import ledger, postgresql
 from accounts.models import Account, Transfer
+from almaFintech.tests.round_trips import messages_to
+from conftest import only_on_postgresql
 
 
 def statements_of(work) -> list[str]:
@@ -65,3 +67,39 @@ def test_the_statements_of_a_request(alice, bob, settings):
     )
     # Read the user; read the transfer, with whether the user received it.
     assert cancelled == ["SELECT", "BEGIN", "SELECT", *returned, "COMMIT"]
+
+
+# A thread of the server sleeps and wakes up for each.
+ROUND_TRIPS = {
+    # The user; the account.
+    "read an account": 2,
+    # The user; the page.
+    "read a page": 2,
+    # The user; the origin; BEGIN; the key, the locks, the clock; the transfer, its entries, the
+    # balances, the response; COMMIT.
+    "send": 6,
+    "send a batch": 6,
+    # The user; BEGIN; the transfer; the locks, the clock; the cancellation, its entries, the
+    # balances; COMMIT.
+    "cancel": 6,
+}
+
+
+@only_on_postgresql
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.django_db(transaction=True)
+def test_the_round_trips_of_each_hot_request(alice, bob, boss, settings, grouped):
+    settings.GROUP_COMMIT, settings.PORTABLE_SQL = grouped, False
+    sent = alice.send(bob.account, 1).json()["id"]
+    item = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 1}
+    requests = {
+        "read an account": lambda: alice.get(f"/api/accounts/{alice.account.pk}/"),
+        "read a page": lambda: boss.get("/api/transfers/"),
+        "send": lambda: alice.post("/api/transfers/", item, idempotency_key="a"),
+        "send a batch": lambda: alice.post("/api/transfers/batch/", {"transfers": [item] * 50}),
+        "cancel": lambda: bob.cancel(sent),
+    }
+
+    assert {
+        name: len(messages_to(connection, request)) for name, request in requests.items()
+    } == ROUND_TRIPS
