@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 MOST_TRANSFERS = 1000
 # Longer than other processes commit. An account that stays locked delays the others of its group by
 # this time; then each of them waits for its own accounts.
-MOMENT_MILLISECONDS = 50
+GROUP_LOCK_MILLISECONDS = 50
 # A request that waits holds a thread of the server.
 MOST_WAITING = 256
 WAIT_SECONDS = 10
@@ -175,7 +175,7 @@ def attempt(group: Sequence[Booking]) -> None:
     is_written = False
     try:
         with transaction.atomic():
-            book_each(group, lock_timeout=f"{MOMENT_MILLISECONDS}ms")
+            book_each(group, lock_timeout=f"{GROUP_LOCK_MILLISECONDS}ms")
             is_written = True
     except BaseException as error:
         if not is_usual(error):

@@ -40,10 +40,10 @@ WHERE id IN (
 ) ORDER BY id FOR NO KEY UPDATE
 """
 # After the locks were taken: the entries of an account are dated in their order.
-READ_CLOCK_AND_RESERVE_IDS = """
-SELECT clock_timestamp(),
+READ_CLOCK_AND_RESERVE_IDS = f"""
+{clock.NOW["postgresql"]},
     ARRAY(SELECT nextval('accounts_transfer_id_seq') FROM generate_series(1, %s))
-"""
+"""  # noqa: S608 - a constant
 INSERT_TRANSFERS = """
 INSERT INTO accounts_transfer (
     id, origin_id, destination_id, currency, balance, reference, created_by_id, date, cancelled

@@ -109,11 +109,6 @@ def account_of(user: int, id: int) -> QuerySet[Account]:
 
 
 @compiled
-def own_account(user: int, id: int) -> QuerySet[Account, tuple[int]]:
-    return Account.objects.visible_to(User(pk=user)).filter(pk=id).values_list("pk")
-
-
-@compiled
 def any_transfer(id: int) -> QuerySet[Transfer]:
     return Transfer.objects.visible_to(User(is_staff=True)).filter(pk=id)
 
@@ -455,10 +450,10 @@ class TransferViewSet(
             return
         origins = {item["origin_id"] for item in items}
         if len(origins) == 1:
-            rows = own_account(user.pk, *origins)
+            own = {account.pk for account in account_of(user.pk, *origins)}
         else:
-            rows = list(Account.objects.visible_to(user).filter(pk__in=origins).values_list("pk"))
-        own = {id for (id,) in rows}
+            visible = Account.objects.visible_to(user).filter(pk__in=origins)
+            own = set(visible.values_list("pk", flat=True))
         for index, item in enumerate(items):
             if item["origin_id"] not in own:
                 raise ForeignOrigin(index=index)

@@ -25,7 +25,6 @@ class Call:
     argument: Any
     # When it stops waiting for a thread, by the clock of the loop.
     deadline: float
-    loop: asyncio.AbstractEventLoop
     result: "asyncio.Future[Any]"
 
 
@@ -54,7 +53,7 @@ class Threads:
             raise Busy
         loop = asyncio.get_running_loop()
         result: asyncio.Future[R] = loop.create_future()
-        call = Call(function, argument, loop.time() + self.seconds, loop, result)
+        call = Call(function, argument, loop.time() + self.seconds, result)
         self.waiting.append(call)
         self.signals.put(True)
         # One timer for all calls, since almost all leave the queue long before.
@@ -97,7 +96,7 @@ class Threads:
         except BaseException as raised:
             # The thread goes on, and the loop too, which would end with a SystemExit.
             value, error = None, RuntimeError(f"A call ended with {type(raised).__name__}")
-        call.loop.call_soon_threadsafe(_finish, call.result, value, error)
+        call.result.get_loop().call_soon_threadsafe(_finish, call.result, value, error)
 
 
 def _finish(result: "asyncio.Future[Any]", value: object, error: Exception | None) -> None:
