@@ -21,7 +21,7 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.net import SocketHolder
-from granian.server.mp import MPServer
+from granian.server.mp import MPServer, WorkerProcess
 
 from almaFintech import EXIT_STATUS
 from almaFintech.server.logs import logging_config
@@ -37,7 +37,13 @@ BACKLOG = 1024
 
 
 class Master(MPServer):
-    """granian with one socket for all workers; it stops when the workers refuse to start."""
+    """granian with sockets that outlive workers; it stops when the workers refuse to start."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # One for each worker, unless they share a Unix socket. This process keeps them open, so a
+        # worker that dies leaves its queue to its successor.
+        self.listeners: list[tuple[socket.socket, SocketHolder]] = []
 
     def _init_shared_socket(self) -> None:
         if self.bind_uds:
@@ -46,12 +52,20 @@ class Master(MPServer):
                 self.bind_uds.unlink()
             super()._init_shared_socket()
             return
-        # granian gives each worker its own socket: the queue of a worker that dies would be lost,
-        # and two servers could listen on one address.
-        listener = listen(self.bind_addr, self.bind_port)
-        self._sso = listener
-        self._shd = SocketHolder(listener.fileno(), False, BACKLOG)  # type: ignore[call-arg,assignment]
         self._ssp = None
+        for listener in listen(self.bind_addr, self.bind_port, self.workers):
+            holder = SocketHolder(listener.fileno(), False, BACKLOG)  # type: ignore[call-arg]
+            self.listeners.append((listener, holder))
+
+    def _spawn_worker(self, idx: int, *args: Any, **options: Any) -> WorkerProcess:
+        if self.listeners:
+            self._sso, self._shd = self.listeners[idx % len(self.listeners)]  # type: ignore[assignment]
+        return super()._spawn_worker(idx, *args, **options)
+
+    def _drop_shared_socket(self) -> None:
+        super()._drop_shared_socket()
+        for listener, _ in self.listeners:
+            listener.close()
 
     def _respawn_workers(self, workers: list[int], *args: Any, **options: Any) -> None:
         if any(self.wrks[index].inner.exitcode == EXIT_STATUS for index in workers):
@@ -66,20 +80,34 @@ class Master(MPServer):
         super().shutdown(EXIT_STATUS if refused else exit_code)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, number: int) -> list[socket.socket]:
+    """Return sockets of one address, over which the kernel spreads new connections.
+
+    Workers that accept from one socket do not share the work: the first to wake up takes every
+    connection that waits. Only Linux spreads them, so elsewhere there is one socket.
+    """
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # The connections inherit these.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
-    listener.bind(address)
-    listener.listen(BACKLOG)
-    listener.set_inheritable(True)
-    return listener
+    listeners: list[socket.socket] = []
+    for _ in range(number if sys.platform == "linux" else 1):
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # The connections inherit these.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+        if listeners:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        if not listeners:
+            # The first allows others only now that it listens: another server's first is refused.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            address = listener.getsockname()
+        listener.set_inheritable(True)
+        listeners.append(listener)
+    return listeners
 
 
 def load() -> Any:

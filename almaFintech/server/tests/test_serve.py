@@ -1,5 +1,6 @@
 """The production server, started as an operator starts it."""
 
+import http.client
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -294,6 +296,55 @@ def test_a_reload_replaces_the_workers(tmp_path, other_database):
             (2, False),
         )
         assert server.request("GET", "/healthz").status == 200
+
+
+def test_connections_are_spread_over_the_workers(tmp_path, other_database):
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server, ExitStack() as stack:
+        workers = children(server.process.pid)
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(server.address))
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+            # From a shared socket, the first worker would take all.
+            time.sleep(0.5)
+
+        def least():
+            return min(
+                sum(
+                    connection.laddr == server.address and connection.status == "ESTABLISHED"
+                    for connection in psutil.Process(worker).net_connections()
+                )
+                for worker in workers
+            )
+
+        # All but one of a hundred million times.
+        assert settles(lambda: least() >= 4, True)
+
+
+def test_connections_that_wait_for_a_worker_outlive_it(tmp_path, other_database):
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
+        workers = children(server.process.pid)
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        clients = [http.client.HTTPConnection(*server.address, timeout=60) for _ in range(20)]
+        for client in clients:
+            client.request("GET", "/healthz")
+        os.kill(workers[0], signal.SIGKILL)
+        os.kill(workers[1], signal.SIGCONT)
+
+        assert [client.getresponse().status for client in clients] == [200] * 20
+        for client in clients:
+            client.close()
+
+
+def test_a_second_server_at_an_address_is_refused(tmp_path, other_database):
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
+        second = python("-m", "almaFintech.server", **server.settings)
+
+    assert second.returncode == 1
+    assert "in use" in second.stderr
 
 
 def test_workers_end_when_the_master_is_killed(tmp_path, other_database):
