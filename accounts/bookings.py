@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -24,10 +25,11 @@ from rest_framework.response import Response
 from accounts import ledger, metrics
 from accounts.idempotency import Claims, KeyTaken, replay
 from accounts.models import IdempotencyKey, Transfer
+from accounts.permissions import ForeignOrigin
 from accounts.postgresql import PostgreSQLStorage
 from accounts.rules import LedgerRefusal
 from almaFintech.db.failures import is_lock_timeout, is_retryable
-from almaFintech.db.scripts import Script
+from almaFintech.db.scripts import Script, columns
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Busy, Refusal
 from audit import trail
@@ -43,13 +45,21 @@ GROUP_LOCK_MILLISECONDS = 50
 MOST_WAITING = 256
 WAIT_SECONDS = 10
 
+# The same accounts as those of `Account.objects.visible_to`.
+OWN_ACCOUNTS = """
+SELECT asked.* FROM unnest(%s::bigint[], %s::bigint[]) AS asked (user_id, account_id)
+JOIN login_profile AS profile USING (user_id)
+JOIN login_profile_accounts AS own
+    ON own.profile_id = profile.id AND own.account_id = asked.account_id
+"""
+
 
 @dataclass(eq=False)
 class Booking:
-    """A request to book transfers, all or none, once all other checks have passed.
+    """A request to book transfers, all or none.
 
     Attributes:
-        user: who sends it.
+        user: who sends it, from an own account unless it is staff.
         items: the fields of each transfer.
         respond: returns the response for the booked transfers, without asking the database.
         claim: the unsaved key of the request, if it has one.
@@ -62,7 +72,7 @@ class Booking:
 
     # The outcome: one of these three, or nothing yet.
     response: Response | None = None
-    refusal: LedgerRefusal | None = None
+    refusal: ForeignOrigin | LedgerRefusal | None = None
     is_taken: bool = False
     # A failure after which nobody knows whether the group was committed.
     error: BaseException | None = None
@@ -95,8 +105,8 @@ def book(booking: Booking) -> Response:
         raise booking.error
     if not booking.is_decided():
         # There was no group, or it was rolled back, perhaps because of another request.
-        book_alone([booking])
-    if booking.refusal:
+        book_alone(booking)
+    if isinstance(booking.refusal, LedgerRefusal):
         # Not earlier, since a group that is rolled back decides in vain.
         metrics.refused("post", booking.refusal)
     return booking.outcome()
@@ -172,18 +182,17 @@ committer = Committer()
 
 def attempt(group: Sequence[Booking]) -> None:
     """Book a group in one transaction; after a rollback all of it is undecided."""
-    is_written = False
+    script = Script()
     try:
         with transaction.atomic():
-            book_each(group, lock_timeout=f"{GROUP_LOCK_MILLISECONDS}ms")
-            is_written = True
+            book_each(group, script, lock_timeout=f"{GROUP_LOCK_MILLISECONDS}ms")
     except BaseException as error:
         if not is_usual(error):
             # Perhaps nobody meets it again.
             logger.warning("A group of %d failed", len(group), exc_info=error)
         # Each request meets its own error when it is booked alone.
         forget(group)
-        if is_written and not was_rolled_back(error):
+        if script.has_committed and not was_rolled_back(error):
             for booking in group:
                 booking.error = error
         if not isinstance(error, Exception):
@@ -212,15 +221,18 @@ def forget(group: Sequence[Booking]) -> None:
         booking.response, booking.refusal, booking.is_taken = None, None, False
 
 
-def book_each(bookings: Sequence[Booking], *, lock_timeout: str = "") -> None:
-    """Book in the current transaction what is not refused; set the outcome of each.
+def book_each(
+    bookings: Sequence[Booking], script: Script | None = None, *, lock_timeout: str = ""
+) -> None:
+    """Book what is not refused, at the end of the current transaction; set the outcome of each.
 
     lock_timeout: how long to wait for each lock, if not as long as usual.
     """
     forget(bookings)
-    script = Script()
+    script = script or Script()
     if lock_timeout:
         script.add("SET LOCAL lock_timeout = %s", lock_timeout)
+    origins = Origins(bookings, script)
     claims = Claims([each.claim for each in bookings if each.claim], script)
     transfers = {
         each: [Transfer(**item, created_by=each.user) for item in each.items] for each in bookings
@@ -229,27 +241,55 @@ def book_each(bookings: Sequence[Booking], *, lock_timeout: str = "") -> None:
     with claims.claimed(), metrics.measured("post"):
         posting = ledger.Posting([*chain(*transfers.values())], PostgreSQLStorage(script))
         for booking in bookings:
-            _decide(booking, transfers[booking], claims, posting)
+            _decide(booking, transfers[booking], origins, claims, posting)
         booked = [booking for booking in bookings if booking.response]
         if not booked:
             # It would commit nothing.
             transaction.set_rollback(True)
             return
         claims.close()
+        for booking in booked:
+            trail.booked(booking.user, transfers[booking])
         posting.write()
-    for booking in booked:
-        trail.booked(booking.user, transfers[booking])
+
+
+class Origins:
+    """The accounts that users send from, looked up when the script runs."""
+
+    def __init__(self, bookings: Sequence[Booking], script: Script) -> None:
+        asked = {
+            (booking.user.pk, item["origin_id"])
+            for booking in bookings
+            for item in booking.items
+            if not booking.user.is_staff
+        }
+        self._found = script.add(OWN_ACCOUNTS, *columns([*asked], 2)) if asked else []
+
+    @cached_property
+    def _own(self) -> set[tuple[int, int]]:
+        return {(user, account) for user, account in self._found}
+
+    def require(self, booking: Booking) -> None:
+        """Refuse the first transfer from an account that is not the user's or does not exist."""
+        for index, item in enumerate(booking.items):
+            if not booking.user.is_staff and (booking.user.pk, item["origin_id"]) not in self._own:
+                raise ForeignOrigin(index=index)
 
 
 def _decide(
-    booking: Booking, transfers: list[Transfer], claims: Claims, posting: ledger.Posting
+    booking: Booking,
+    transfers: list[Transfer],
+    origins: Origins,
+    claims: Claims,
+    posting: ledger.Posting,
 ) -> None:
     if booking.claim and claims.is_taken(booking.claim):
         booking.is_taken = True
         return
     try:
+        origins.require(booking)
         posting.book(transfers)
-    except LedgerRefusal as refusal:
+    except (ForeignOrigin, LedgerRefusal) as refusal:
         booking.refusal = refusal
         return
     booking.response = booking.respond(transfers)
@@ -257,4 +297,7 @@ def _decide(
         claims.answer(booking.claim, booking.response)
 
 
-book_alone = retried(book_each)
+@retried
+def book_alone(booking: Booking) -> None:
+    """Book it in a transaction of its own, unless it is refused."""
+    book_each([booking])

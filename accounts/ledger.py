@@ -75,7 +75,8 @@ class Posting:
     """New transfers in the caller's transaction, whose accounts it locks.
 
     Some of them can be refused, and the others are booked all the same: `book` those that belong
-    together, then `write` everything. After an exception of `write` the objects are of no use.
+    together, then `write` everything, at the end of the transaction. After an exception of `write`
+    the objects are of no use.
     """
 
     def __init__(self, transfers: Sequence[Transfer], rows: Storage) -> None:

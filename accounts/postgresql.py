@@ -83,8 +83,9 @@ def is_used() -> bool:
 class PostgreSQLStorage(Storage):
     """The rows of one transaction of the ledger, by statements of its own.
 
-    Nothing is written before `write`. The statements of a caller that are already in the script run
-    before the locks, and those that it adds later run with `write`.
+    Nothing is written before `write`, which has to be the last statement of an `atomic()` block:
+    the outermost one is committed by it. The statements of a caller that are already in the script
+    run before the locks, and those that it adds later run with `write`.
     """
 
     def __init__(self, script: Script | None = None) -> None:
@@ -141,7 +142,7 @@ class PostgreSQLStorage(Storage):
         if changed:
             self._script.add(UPDATE_ACCOUNTS, *columns(changed, 5))
             self._script.add(INSERT_ENTRIES, *columns(lines, 12))
-        self._script.run()
+        self._script.run(last=True)
 
 
 def transfer_of(row: Sequence[Any]) -> Transfer:

@@ -222,7 +222,7 @@ MUTATIONS = (
     mistake(
         "unknown-end-booked-again",
         BOOKINGS,
-        "if is_written and not was_rolled_back(error):",
+        "if script.has_committed and not was_rolled_back(error):",
         "if False:",
         "test_bookings.py::test_a_group_whose_end_is_unknown_is_not_booked_again",
     ),

@@ -1,17 +1,18 @@
 """Group commit: what several requests of one process share, and what they do not."""
 
+import os
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
-from psycopg.errors import LockNotAvailable
 
-from accounts import bookings
+from accounts import bookings, ledger
 from accounts.bookings import Committer
 from accounts.models import Entry, IdempotencyKey, Transfer
 from accounts.tests.metrics import refusals
@@ -102,10 +103,13 @@ def test_a_request_alone_is_booked_at_once(alice, bob):
     with CaptureQueriesContext(connection) as captured:
         assert alice.post(PATH, body(alice, bob, 2), idempotency_key="k1").status_code == 201
 
-    # Read the user, check the origin; limit the wait, claim the key and lock; record the response
-    # and write.
-    verbs = [query["sql"].split()[0] for query in captured.captured_queries]
-    assert verbs == ["SELECT", "SELECT", "BEGIN", "SET", "UPDATE", "COMMIT"]
+    # Read the user. Begin, limit the wait, check the origin, claim the key and lock. Record the
+    # response, write and commit.
+    sent = [query["sql"].strip() for query in captured.captured_queries]
+    # What Django logs of its own accord, and does not send.
+    messages = [sql for sql in sent if sql not in ("BEGIN", "COMMIT")]
+    assert [sql.split()[0] for sql in messages] == ["SELECT", "BEGIN;SET", "UPDATE"]
+    assert messages[-1].endswith(";COMMIT")
 
 
 def test_a_refusal_concerns_one_request(alice, bob, together):
@@ -160,16 +164,17 @@ def test_a_key_is_carried_out_once_in_a_group(alice, bob, together):
     assert Transfer.objects.count() == 2
 
 
+LOCK_NOT_AVAILABLE = "55P03"
+
+
 @pytest.mark.parametrize(
     "error",
-    [OperationalError("locked"), IntegrityError("conflict"), RuntimeError("a bug")],
-    ids=["lock timeout", "integrity", "bug"],
+    [LOCK_NOT_AVAILABLE, "40001", "23505", RuntimeError("a bug")],
+    ids=["lock timeout", "serialization", "unique index", "bug"],
 )
 def test_a_group_that_is_rolled_back_is_booked_one_by_one(
     alice, bob, together, monkeypatch, caplog, error
 ):
-    if isinstance(error, OperationalError):
-        error.__cause__ = LockNotAvailable()
     fail_for_groups(monkeypatch, error)
 
     responses = together.run(*[lambda: alice.send(bob.account, 5)] * 3)
@@ -177,17 +182,17 @@ def test_a_group_that_is_rolled_back_is_booked_one_by_one(
     assert [response.status_code for response in responses] == [201] * 3
     assert (together.sizes, bob.balance) == ([1, 2], 15)
     # A lock that was not free is no news.
-    assert ("A group of 2 failed" in caplog.text) == (not isinstance(error, OperationalError))
+    assert ("A group of 2 failed" in caplog.text) == (error != LOCK_NOT_AVAILABLE)
 
 
 def test_a_connection_lost_before_the_commit_concerns_no_request(alice, bob, together, monkeypatch):
     book_each = bookings.book_each
 
-    def lose(group: Any, **options: Any) -> None:
-        book_each(group, **options)
+    def lose(group: Any, *script: Any, **options: Any) -> None:
         if len(group) > 1:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        book_each(group, *script, **options)
 
     monkeypatch.setattr(bookings, "book_each", lose)
 
@@ -195,6 +200,22 @@ def test_a_connection_lost_before_the_commit_concerns_no_request(alice, bob, tog
 
     assert [response.status_code for response in responses] == [201] * 3
     assert (together.sizes, bob.balance) == ([1, 2], 15)
+
+
+def test_a_group_is_not_booked_again_if_its_connection_is_lost_with_the_commit(
+    alice, bob, together, monkeypatch
+):
+    def lose(posting: ledger.Posting) -> None:
+        with socket.socket(fileno=os.dup(connection.connection.fileno())) as end:
+            end.shutdown(socket.SHUT_RDWR)
+        write(posting)
+
+    write = write_of_groups(monkeypatch, lose)
+
+    responses = together.run(*[lambda: alice.send(bob.account, 5)] * 3)
+
+    assert [response.status_code for response in responses] == [201, 503, 503]
+    assert (together.sizes, bob.balance) == ([1, 2], 5)
 
 
 @pytest.mark.parametrize(
@@ -254,16 +275,36 @@ def test_a_refusal_is_counted_once(alice, bob, together, monkeypatch):
     assert refusals("post", "insufficient_funds") == before + 1
 
 
-def fail_for_groups(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Raise an error after the writes of each group that has several requests."""
-    book_each = bookings.book_each
+def fail_for_groups(monkeypatch: pytest.MonkeyPatch, error: BaseException | str) -> None:
+    """Let each group that has several requests fail before it is committed.
 
-    def fail(group: Any, **options: Any) -> None:
-        book_each(group, **options)
-        if len(group) > 1:
+    error: the SQLSTATE of an error in the message that would commit, or what is raised instead.
+    """
+
+    def fail(posting: ledger.Posting) -> None:
+        if isinstance(error, BaseException):
             raise error
+        posting._rows._script.add(f"DO $$BEGIN RAISE SQLSTATE '{error}'; END$$")  # type: ignore[attr-defined]
+        write(posting)
 
-    monkeypatch.setattr(bookings, "book_each", fail)
+    write = write_of_groups(monkeypatch, fail)
+
+
+def write_of_groups(
+    monkeypatch: pytest.MonkeyPatch, instead: Callable[[ledger.Posting], None]
+) -> Callable[[ledger.Posting], None]:
+    """Replace `Posting.write` for groups that have several requests, and return the original."""
+    book_each, write = bookings.book_each, ledger.Posting.write
+
+    def book(group: Any, *script: Any, **options: Any) -> None:
+        # Meanwhile nobody else books.
+        with monkeypatch.context() as patch:
+            if len(group) > 1:
+                patch.setattr(ledger.Posting, "write", instead)
+            book_each(group, *script, **options)
+
+    monkeypatch.setattr(bookings, "book_each", book)
+    return write
 
 
 def test_the_leader_hands_over_after_a_failure(alice, bob, together, monkeypatch):

@@ -34,11 +34,11 @@ def rolled_back_once(error: Exception) -> Iterator[list[str]]:
     rolled_back: list[str] = []
 
     def execute(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        result = run(sql, params, many, context)
         if not rolled_back and ENTRIES.search(sql):
+            # Not after it, since its message may commit.
             rolled_back.append(sql)
             raise OperationalError(str(error)) from error
-        return result
+        return run(sql, params, many, context)
 
     with connection.execute_wrapper(execute):
         yield rolled_back

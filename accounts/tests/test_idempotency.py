@@ -348,9 +348,9 @@ def test_a_request_waits_for_its_key_and_then_gives_up(alice, bob, monkeypatch):
     write = ledger.Posting.write
 
     def write_slowly(posting):
-        write(posting)
         entered.set()
         leave.wait(timeout=30)
+        write(posting)
 
     monkeypatch.setattr(ledger.Posting, "write", write_slowly)
     responses = []

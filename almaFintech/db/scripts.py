@@ -6,9 +6,11 @@ up when the interpreter is free again.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection
+
+from almaFintech.db.postgresql.base import DatabaseWrapper
 
 Rows = list[tuple[Any, ...]]
 
@@ -17,9 +19,17 @@ class Script:
     """Statements to run in the order in which they were added, in the current transaction.
 
     An error ends the script, and the transaction can then only be rolled back.
+
+    Attributes:
+        has_committed: whether COMMIT was sent, so that a connection that is lost leaves open
+            whether the transaction took place.
     """
 
     def __init__(self) -> None:
+        self.has_committed = False
+        self._clear()
+
+    def _clear(self) -> None:
         self._statements: list[str] = []
         self._parameters: list[Any] = []
         self._results: list[Rows] = []
@@ -32,17 +42,29 @@ class Script:
         self._results.append(rows)
         return rows
 
-    def run(self) -> None:
-        """Send the statements, wait for all of them, and be empty again."""
+    def run(self, *, last: bool = False) -> None:
+        """Send the statements, wait for all of them, and be empty again.
+
+        The message also begins the transaction, if nothing has begun it.
+
+        last: nothing follows in the caller's `atomic()` block. Unless that is part of another one,
+            the message also commits, and Django finds nothing left to commit at its end.
+        """
         if not self._statements:
             return
         with connection.cursor() as cursor:
+            if cast(DatabaseWrapper, connection).is_to_begin():
+                self._statements.insert(0, "BEGIN")
+                self._results.insert(0, [])
+            if last and connection.in_atomic_block and not connection.savepoint_ids:
+                self.add("COMMIT")
+                self.has_committed = True
             cursor.execute(";".join(self._statements), self._parameters)
             for rows in self._results:
                 if cursor.description:
                     rows.extend(cursor.fetchall())
                 cursor.nextset()
-        self.__init__()  # type: ignore[misc]
+        self._clear()
 
 
 def columns(rows: Sequence[Sequence[Any]], number: int) -> list[str]:

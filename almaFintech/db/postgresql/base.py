@@ -1,5 +1,7 @@
 """Django's backend for PostgreSQL, with a pause after a failed connection.
 
+It also lets BEGIN travel with the first statement of a transaction, see `almaFintech.db.scripts`.
+
 An attempt to reach a host that drops packets takes CONNECT_SECONDS. Without the pause, every
 request would hold a thread for that time while the database is unreachable, and others would queue.
 """
@@ -10,6 +12,7 @@ from typing import Any, ClassVar
 
 import psycopg
 from django.db.backends.postgresql import base
+from psycopg.pq import TransactionStatus
 
 # The time after a failure during which all threads of this process fail at once.
 PAUSE_SECONDS = 2
@@ -31,6 +34,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except psycopg.OperationalError as error:
             self.pauses[self.alias] = time.monotonic() + PAUSE_SECONDS, str(error)
             raise
+
+    def is_to_begin(self) -> bool:
+        """Return whether the caller has to begin the transaction of an `atomic()` block.
+
+        The driver would send BEGIN in a message of its own, and wait for the answer. From this call
+        on it leaves that to the caller, until Django sets `autocommit` again at the end.
+        """
+        driver = self.connection
+        if not self.in_atomic_block or driver.pgconn.transaction_status != TransactionStatus.IDLE:
+            return False
+        driver.autocommit = True
+        return True
 
     def close_if_health_check_failed(self) -> None:
         """Check the connection by a statement only if the server may have closed it."""
