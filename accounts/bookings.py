@@ -29,6 +29,7 @@ from accounts.permissions import ForeignOrigin
 from accounts.postgresql import PostgreSQLStorage
 from accounts.rules import LedgerRefusal
 from almaFintech.db.failures import is_lock_timeout, is_retryable
+from almaFintech.db.prepared import Prepared
 from almaFintech.db.scripts import Script, columns
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Busy, Refusal
@@ -45,13 +46,17 @@ GROUP_LOCK_MILLISECONDS = 50
 MOST_WAITING = 256
 WAIT_SECONDS = 10
 
+LIMIT_WAIT = Prepared("limit_wait", "SELECT set_config('lock_timeout', %s, true)")
 # The same accounts as those of `Account.objects.visible_to`.
-OWN_ACCOUNTS = """
+OWN_ACCOUNTS = Prepared(
+    "own_accounts",
+    """
 SELECT asked.* FROM unnest(%s::bigint[], %s::bigint[]) AS asked (user_id, account_id)
 JOIN login_profile AS profile USING (user_id)
 JOIN login_profile_accounts AS own
     ON own.profile_id = profile.id AND own.account_id = asked.account_id
-"""
+""",
+)
 
 
 @dataclass(eq=False)
@@ -231,7 +236,7 @@ def book_each(
     forget(bookings)
     script = script or Script()
     if lock_timeout:
-        script.add("SET LOCAL lock_timeout = %s", lock_timeout)
+        script.add(LIMIT_WAIT, lock_timeout)
     origins = Origins(bookings, script)
     claims = Claims([each.claim for each in bookings if each.claim], script)
     transfers = {

@@ -30,6 +30,7 @@ from accounts.models import IdempotencyKey
 from almaFintech.api.openapi import operation
 from almaFintech.api.people import acting_user
 from almaFintech.db.failures import is_lock_timeout, waited_for
+from almaFintech.db.prepared import Prepared
 from almaFintech.db.scripts import Rows, Script, columns
 from almaFintech.db.transactions import retried
 from almaFintech.refusals import Refusal
@@ -150,21 +151,29 @@ def recorded_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 # The statements of a group on PostgreSQL. A key that is taken is no error there, since an error
 # would roll back the others. Two groups insert their common keys in the same order.
-CLAIM = """
+CLAIM = Prepared(
+    "claim_keys",
+    """
 INSERT INTO accounts_idempotencykey (user_id, key, key_digest, fingerprint, body, created)
 SELECT claim.*, '', now() FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
     AS claim (user_id, key, key_digest, fingerprint)
 ORDER BY user_id, key_digest
 ON CONFLICT (user_id, key_digest) DO NOTHING RETURNING id, user_id, key_digest
-"""
-RECORD = """
+""",
+)
+RECORD = Prepared(
+    "record_responses",
+    """
 UPDATE accounts_idempotencykey AS claim
 SET status = answer.status, body = answer.body, headers = answer.headers
 FROM unnest(%s::bigint[], %s::smallint[], %s::text[], %s::jsonb[])
     AS answer (id, status, body, headers)
 WHERE claim.id = answer.id
-"""
-RELEASE = "DELETE FROM accounts_idempotencykey WHERE id = ANY (%s::bigint[])"
+""",
+)
+RELEASE = Prepared(
+    "release_keys", "DELETE FROM accounts_idempotencykey WHERE id = ANY (%s::bigint[])"
+)
 
 
 class Claims:

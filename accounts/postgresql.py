@@ -17,53 +17,78 @@ from django.db import connection
 from accounts.journal import Journal, Row
 from accounts.storage import Storage, model_of
 from almaFintech.db import clock
+from almaFintech.db.prepared import Prepared
 from almaFintech.db.scripts import Rows, Script, columns
 
 if TYPE_CHECKING:
     from accounts.models import Transfer
 
 # NO KEY does not block inserts that refer to a row; they only check that it exists.
-LOCK_ACCOUNTS = """
+LOCK_ACCOUNTS = Prepared(
+    "lock_accounts",
+    """
 SELECT id, currency, balance, last_seq, last_date, seal FROM accounts_account
 WHERE id = ANY (%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
-"""
-LOCK_TRANSFERS = """
+""",
+)
+LOCK_TRANSFERS = Prepared(
+    "lock_transfers",
+    """
 SELECT id, origin_id, destination_id, currency, balance, cancelled, reference
 FROM accounts_transfer WHERE id = ANY (%s::bigint[]) ORDER BY id FOR NO KEY UPDATE
-"""
+""",
+)
 # The transfers are locked, and so their accounts stay what they are.
-LOCK_THEIR_ACCOUNTS = """
+LOCK_THEIR_ACCOUNTS = Prepared(
+    "lock_their_accounts",
+    """
 SELECT id, currency, balance, last_seq, last_date, seal FROM accounts_account
 WHERE id IN (
     SELECT unnest(ARRAY[origin_id, destination_id]) FROM accounts_transfer
     WHERE id = ANY (%s::bigint[])
 ) ORDER BY id FOR NO KEY UPDATE
-"""
+""",
+)
 # After the locks were taken: the entries of an account are dated in their order.
-READ_CLOCK_AND_RESERVE_IDS = f"""
+READ_CLOCK_AND_RESERVE_IDS = Prepared(
+    "read_clock_and_reserve_ids",
+    f"""
 {clock.NOW["postgresql"]},
     ARRAY(SELECT nextval('accounts_transfer_id_seq') FROM generate_series(1, %s))
-"""  # noqa: S608 - a constant
-INSERT_TRANSFERS = """
+""",  # noqa: S608 - a constant
+    ("integer",),
+)
+INSERT_TRANSFERS = Prepared(
+    "insert_transfers",
+    """
 INSERT INTO accounts_transfer (
     id, origin_id, destination_id, currency, balance, reference, created_by_id, date, cancelled
 )
 SELECT *, %s::timestamptz, false FROM unnest(
     %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[]
 )
-"""
-CANCEL_TRANSFERS = """
+""",
+)
+CANCEL_TRANSFERS = Prepared(
+    "cancel_transfers",
+    """
 UPDATE accounts_transfer SET cancelled = true, cancelled_by_id = %s, cancelled_at = %s
 WHERE id = ANY (%s::bigint[])
-"""
-UPDATE_ACCOUNTS = """
+""",
+)
+UPDATE_ACCOUNTS = Prepared(
+    "update_accounts",
+    """
 UPDATE accounts_account AS account
 SET balance = new.balance, last_seq = new.last_seq, last_date = new.last_date, seal = new.seal
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[], %s::bytea[])
     AS new (id, balance, last_seq, last_date, seal)
 WHERE account.id = new.id
-"""
-INSERT_ENTRIES = """
+""",
+)
+INSERT_ENTRIES = Prepared(
+    "insert_entries",
+    """
 INSERT INTO accounts_entry (
     account_id, seq, kind, transfer_id, counterparty, currency, amount, balance_after, date, by_id,
     reason, digest
@@ -72,7 +97,8 @@ SELECT * FROM unnest(
     %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[],
     %s::bigint[], %s::timestamptz[], %s::bigint[], %s::text[], %s::bytea[]
 )
-"""
+""",
+)
 
 
 def is_used() -> bool:

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+
+from almaFintech.tests.sql import statements_of
 
 # Count the other connections that wait for a lock of this one.
 WAITING = {
@@ -80,9 +81,7 @@ def blocked_by(
 
 def locks_of(work: Callable[[], object]) -> list[Lock]:
     """Return the row locks that the work takes, in the order of its statements."""
-    with CaptureQueriesContext(connection) as captured:
-        work()
-    statements = ";".join(query["sql"] for query in captured.captured_queries).split(";")
+    statements = ";".join(statements_of(work)).split(";")
     return [
         _lock(found)
         for statement in statements

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.test.utils import CaptureQueriesContext
 
 from accounts import bookings, ledger
 from accounts.bookings import Committer
 from accounts.models import Entry, IdempotencyKey, Transfer
 from accounts.tests.metrics import refusals
+from almaFintech.db.prepared import Prepared
+from almaFintech.tests.sql import statements_of
 from conftest import only_on_postgresql
 
 PATH = "/api/transfers/"
@@ -98,17 +99,21 @@ def test_requests_that_arrive_meanwhile_share_a_transaction(alice, bob, together
 
 
 def test_a_request_alone_is_booked_at_once(alice, bob):
-    alice.send(bob.account, 1)
+    def send() -> None:
+        key = f"k{IdempotencyKey.objects.count()}"
+        alice.post(PATH, body(alice, bob, 2), idempotency_key=key)
 
-    with CaptureQueriesContext(connection) as captured:
-        assert alice.post(PATH, body(alice, bob, 2), idempotency_key="k1").status_code == 201
+    # The connection prepares its statements.
+    send()
 
-    # Read the user. Begin, limit the wait, check the origin, claim the key and lock. Record the
-    # response, write and commit.
-    sent = [query["sql"].strip() for query in captured.captured_queries]
+    sent = statements_of(send)
+
+    assert (IdempotencyKey.objects.count(), bob.balance) == (2, 4)
+    # Count the keys, read the user. Begin, limit the wait, check the origin, claim the key and
+    # lock. Record the response, write and commit.
     # What Django logs of its own accord, and does not send.
     messages = [sql for sql in sent if sql not in ("BEGIN", "COMMIT")]
-    assert [sql.split()[0] for sql in messages] == ["SELECT", "BEGIN;SET", "UPDATE"]
+    assert [sql.split()[0] for sql in messages] == ["SELECT", "SELECT", "BEGIN;SELECT", "UPDATE"]
     assert messages[-1].endswith(";COMMIT")
 
 
@@ -206,9 +211,14 @@ def test_a_group_is_not_booked_again_if_its_connection_is_lost_with_the_commit(
     alice, bob, together, monkeypatch
 ):
     def lose(posting: ledger.Posting) -> None:
-        with socket.socket(fileno=os.dup(connection.connection.fileno())) as end:
-            end.shutdown(socket.SHUT_RDWR)
-        write(posting)
+        with connection.execute_wrapper(cut_off):
+            write(posting)
+
+    def cut_off(execute: Any, sql: str, *context: Any) -> Any:
+        if sql.endswith(";COMMIT"):
+            with socket.socket(fileno=os.dup(connection.connection.fileno())) as end:
+                end.shutdown(socket.SHUT_RDWR)
+        return execute(sql, *context)
 
     write = write_of_groups(monkeypatch, lose)
 
@@ -284,7 +294,13 @@ def fail_for_groups(monkeypatch: pytest.MonkeyPatch, error: BaseException | str)
     def fail(posting: ledger.Posting) -> None:
         if isinstance(error, BaseException):
             raise error
-        posting._rows._script.add(f"DO $$BEGIN RAISE SQLSTATE '{error}'; END$$")  # type: ignore[attr-defined]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE OR REPLACE FUNCTION pg_temp.fail() RETURNS void LANGUAGE plpgsql"
+                f" AS $$BEGIN RAISE SQLSTATE '{error}'; END$$"
+            )
+        failing = Prepared("fail", "SELECT pg_temp.fail()")
+        posting._rows._script.add(failing)  # type: ignore[attr-defined]
         write(posting)
 
     write = write_of_groups(monkeypatch, fail)

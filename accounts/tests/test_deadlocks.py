@@ -13,6 +13,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from accounts.models import Account, Entry, Transfer
 from almaFintech.tests.admin import shown
+from almaFintech.tests.sql import spelled_out
 from conftest import Person
 
 pytestmark = pytest.mark.usefixtures("verified", "no_sleep")
@@ -34,7 +35,7 @@ def rolled_back_once(error: Exception) -> Iterator[list[str]]:
     rolled_back: list[str] = []
 
     def execute(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if not rolled_back and ENTRIES.search(sql):
+        if not rolled_back and ENTRIES.search(spelled_out(sql)):
             # Not after it, since its message may commit.
             rolled_back.append(sql)
             raise OperationalError(str(error)) from error

@@ -19,6 +19,7 @@ from accounts.rules import (
     TransferMissing,
 )
 from almaFintech.db.guards import SideDoor
+from almaFintech.tests.sql import spelled_out
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_a_transfer_that_was_not_booked_can_be_booked_later(alice, bob):
 
 def fail_at_the_entries(transfer):
     def refuse(execute, sql, params, many, context):
-        if re.search(rf"INSERT INTO [`\"]?{Entry._meta.db_table}\b", sql):
+        if re.search(rf"INSERT INTO [`\"]?{Entry._meta.db_table}\b", spelled_out(sql)):
             raise IntegrityError("no entries today")
         return execute(sql, params, many, context)
 

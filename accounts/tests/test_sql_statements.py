@@ -1,21 +1,19 @@
 """The number of SQL statements of the ledger and its endpoints."""
 
+from uuid import uuid4
+
 import pytest
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from accounts import ledger, postgresql
 from accounts.models import Account, Transfer
 from almaFintech.tests.round_trips import messages_to
+from almaFintech.tests.sql import statements_of
 from conftest import only_on_postgresql
 
 
-def statements_of(work) -> list[str]:
-    with CaptureQueriesContext(
-        connection,
-    ) as captured:
-        work()
-    return [query["sql"].split()[0] for query in captured.captured_queries]
+def verbs_of(work) -> list[str]:
+    return [sql.split()[0] for sql in statements_of(work)]
 
 
 def book(pairs: list[tuple[Account, Account]]) -> list[Transfer]:
@@ -31,11 +29,11 @@ def test_many_transfers_take_as_many_statements_as_one(db, many):
     # In a ring every balance would stay as it was, and nothing would be written.
     pairs.append((accounts[0], accounts[1]))
 
-    one = statements_of(lambda: book(pairs[:1]))
-    all_of_them = statements_of(lambda: book(pairs))
+    one = verbs_of(lambda: book(pairs[:1]))
+    all_of_them = verbs_of(lambda: book(pairs))
     transfers = list(Transfer.objects.all())
-    cancel_one = statements_of(lambda: ledger.cancel(transfers[:1]))
-    cancel_rest = statements_of(lambda: ledger.cancel(transfers[1:]))
+    cancel_one = verbs_of(lambda: ledger.cancel(transfers[:1]))
+    cancel_rest = verbs_of(lambda: ledger.cancel(transfers[1:]))
 
     assert one == all_of_them
     assert cancel_one == cancel_rest
@@ -46,21 +44,25 @@ def test_many_transfers_take_as_many_statements_as_one(db, many):
 @pytest.mark.django_db(transaction=True)
 def test_the_statements_of_a_request(alice, bob, settings):
     settings.GROUP_COMMIT = False
-    sent = statements_of(lambda: alice.send(bob.account, 1))
-    transfer = Transfer.objects.get().pk
-    cancelled = statements_of(lambda: bob.cancel(transfer))
+    # The connection prepares its statements.
+    bob.cancel(alice.send(bob.account, 1).json()["id"])
+    sent = verbs_of(lambda: alice.send(bob.account, 1))
+    transfer = Transfer.objects.latest("pk").pk
+    cancelled = verbs_of(lambda: bob.cancel(transfer))
 
     # SQLite has no clock of its own.
     time = [] if connection.vendor == "sqlite" else ["SELECT"]
     by_scripts = postgresql.is_used()
     # Read the user. Check the origin, lock the accounts, read the clock; write the transfer, the
     # balances, the entries. Django logs its COMMIT, which finds nothing to commit.
-    booked = ["BEGIN;", "INSERT"] if by_scripts else ["SELECT", "SELECT", *time, *["INSERT"] * 3]
+    booked = (
+        ["BEGIN;SELECT", "INSERT"] if by_scripts else ["SELECT", "SELECT", *time, *["INSERT"] * 3]
+    )
     assert sent == ["SELECT", "BEGIN", *booked, "COMMIT"]
     # Lock the transfer and its accounts, read the clock; write the transfer, the balances, the
     # entries.
     returned = (
-        ["BEGIN;", "UPDATE"]
+        ["BEGIN;SELECT", "UPDATE"]
         if by_scripts
         else ["SELECT", "SELECT", *time, "UPDATE", *["INSERT"] * 2]
     )
@@ -89,15 +91,18 @@ ROUND_TRIPS = {
 @pytest.mark.django_db(transaction=True)
 def test_the_round_trips_of_each_hot_request(alice, bob, boss, settings, grouped):
     settings.GROUP_COMMIT, settings.PORTABLE_SQL = grouped, False
-    sent = alice.send(bob.account, 1).json()["id"]
+    transfers = [alice.send(bob.account, 1).json()["id"] for _ in range(2)]
     item = {"origin": alice.account.pk, "destination": bob.account.pk, "balance": 1}
     requests = {
         "read an account": lambda: alice.get(f"/api/accounts/{alice.account.pk}/"),
         "read a page": lambda: boss.get("/api/transfers/"),
-        "send": lambda: alice.post("/api/transfers/", item, idempotency_key="a"),
+        "send": lambda: alice.post("/api/transfers/", item, idempotency_key=f"{uuid4()}"),
         "send a batch": lambda: alice.post("/api/transfers/batch/", {"transfers": [item] * 50}),
-        "cancel": lambda: bob.cancel(sent),
+        "cancel": lambda: bob.cancel(transfers.pop()),
     }
+    for request in requests.values():
+        # The connection prepares its statements.
+        request()
 
     assert {
         name: len(messages_to(connection, request)) for name, request in requests.items()

@@ -1,17 +1,21 @@
 """Queries that Django compiles once and then runs with different values.
 
-For a look-up of a few rows, Django's compiler takes several times as long as the database.
+For a look-up of a few rows, Django's compiler takes several times as long as the database. On
+PostgreSQL they are also prepared, see `almaFintech.db.prepared`.
 """
 
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
-from typing import Any, Generic, TypeVar, TypeVarTuple
+from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Expression, QuerySet
 from django.db.models.query import ModelIterable, ValuesListIterable
 from django.db.models.sql.compiler import SQLCompiler
+
+from almaFintech.db.postgresql.base import DatabaseWrapper
+from almaFintech.db.prepared import Prepared
 
 Values = TypeVarTuple("Values")
 Row = TypeVar("Row")
@@ -39,7 +43,7 @@ def compiled(build: Callable[[*Values], QuerySet[Any, Row]]) -> Callable[[*Value
     @cache
     def statement() -> Statement[Row]:
         places = range(build.__code__.co_argcount)
-        return Statement(build(*map(Parameter, places)))  # type: ignore[arg-type]
+        return Statement(build.__name__, build(*map(Parameter, places)))  # type: ignore[arg-type]
 
     @wraps(build)
     def rows(*values: *Values) -> list[Row]:
@@ -62,7 +66,9 @@ class Parameter(Expression):
 class Statement(Generic[Row]):
     """The SQL of a queryset, and the way from a row of the database to one of the queryset."""
 
-    def __init__(self, rows: QuerySet[Any, Row]) -> None:
+    def __init__(self, name: str, rows: QuerySet[Any, Row]) -> None:
+        self.name = name
+        self.prepared: Prepared | None = None
         compiler = rows.query.get_compiler(connection.alias)
         self.sql, self.parameters = compiler.as_sql()
         columns = [column for column, *_ in compiler.select]
@@ -77,8 +83,12 @@ class Statement(Generic[Row]):
             values[parameter.index] if isinstance(parameter, Parameter) else parameter
             for parameter in self.parameters
         ]
+        sql = self.sql
         with connection.cursor() as cursor:
-            cursor.execute(self.sql, parameters)
+            if connection.vendor == "postgresql":
+                self.prepared = self.prepared or Prepared(self.name, sql, types_of(parameters))
+                sql = cast(DatabaseWrapper, connection).call_of(self.prepared, cursor)
+            cursor.execute(sql, parameters)
             rows = cursor.fetchall()
         return [self.make(self.converted(row)) for row in rows]
 
@@ -91,6 +101,11 @@ class Statement(Generic[Row]):
             for convert in converters:
                 values[place] = convert(values[place], column, connection)
         return values
+
+
+def types_of(values: Sequence[Any]) -> tuple[str, ...]:
+    """Return the SQL types of values; numbers that fit into no column of int are valid, too."""
+    return tuple("bigint" if isinstance(value, int) else "text" for value in values)
 
 
 def maker_of(rows: QuerySet[Any, Row], compiler: SQLCompiler) -> Callable[[Sequence[Any]], Any]:

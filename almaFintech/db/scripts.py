@@ -11,6 +11,7 @@ from typing import Any, cast
 from django.db import connection
 
 from almaFintech.db.postgresql.base import DatabaseWrapper
+from almaFintech.db.prepared import Prepared
 
 Rows = list[tuple[Any, ...]]
 
@@ -30,11 +31,11 @@ class Script:
         self._clear()
 
     def _clear(self) -> None:
-        self._statements: list[str] = []
+        self._statements: list[Prepared] = []
         self._parameters: list[Any] = []
         self._results: list[Rows] = []
 
-    def add(self, statement: str, *parameters: Any) -> Rows:
+    def add(self, statement: Prepared, *parameters: Any) -> Rows:
         """Add a statement; return a list that `run` fills with the rows of its result."""
         rows: Rows = []
         self._statements.append(statement)
@@ -52,15 +53,17 @@ class Script:
         """
         if not self._statements:
             return
-        with connection.cursor() as cursor:
-            if cast(DatabaseWrapper, connection).is_to_begin():
-                self._statements.insert(0, "BEGIN")
-                self._results.insert(0, [])
-            if last and connection.in_atomic_block and not connection.savepoint_ids:
-                self.add("COMMIT")
+        database = cast(DatabaseWrapper, connection)
+        results = self._results
+        with database.cursor() as cursor:
+            calls = [database.call_of(each, cursor) for each in self._statements]
+            if database.is_to_begin():
+                calls, results = ["BEGIN", *calls], [[], *results]
+            if last and database.in_atomic_block and not database.savepoint_ids:
+                calls.append("COMMIT")
                 self.has_committed = True
-            cursor.execute(";".join(self._statements), self._parameters)
-            for rows in self._results:
+            cursor.execute(";".join(calls), self._parameters)
+            for rows in results:
                 if cursor.description:
                     rows.extend(cursor.fetchall())
                 cursor.nextset()

@@ -10,6 +10,7 @@ from django.test import Client
 
 from accounts.models import Account, Transfer
 from almaFintech.tests.admin import ACCOUNTS, RECORDS, TRANSFERS, act, shown, user_form
+from almaFintech.tests.sql import spelled_out
 from audit import trail
 from audit.models import Record
 from conftest import PASSWORD, needs_row_locks
@@ -499,7 +500,7 @@ def test_a_change_by_another_user_meanwhile_is_not_recorded(
 
     def let_it_send(execute, sql, params, many, context):
         result = execute(sql, params, many, context)
-        if statement.match(sql) and not ready.is_set():
+        if statement.match(spelled_out(sql)) and not ready.is_set():
             ready.set()
             # Long enough for a transfer that waits for nothing.
             sent.wait(1)

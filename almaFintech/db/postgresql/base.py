@@ -1,6 +1,7 @@
 """Django's backend for PostgreSQL, with a pause after a failed connection.
 
-It also lets BEGIN travel with the first statement of a transaction, see `almaFintech.db.scripts`.
+It also prepares statements, and lets BEGIN travel with the first one of a transaction, see
+`almaFintech.db.prepared` and `almaFintech.db.scripts`.
 
 An attempt to reach a host that drops packets takes CONNECT_SECONDS. Without the pause, every
 request would hold a thread for that time while the database is unreachable, and others would queue.
@@ -12,7 +13,10 @@ from typing import Any, ClassVar
 
 import psycopg
 from django.db.backends.postgresql import base
+from django.db.backends.utils import CursorWrapper
 from psycopg.pq import TransactionStatus
+
+from almaFintech.db.prepared import Prepared
 
 # The time after a failure during which all threads of this process fail at once.
 PAUSE_SECONDS = 2
@@ -25,15 +29,32 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # Whether the connection was checked since the request began.
     health_check_done: bool
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # The keys of what the current connection has prepared.
+        self.known: set[str] = set()
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> psycopg.Connection:
         until, failure = self.pauses.get(self.alias, (0.0, ""))
         if time.monotonic() < until:
             raise psycopg.OperationalError(failure)
+        self.known.clear()
         try:
             return super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
             self.pauses[self.alias] = time.monotonic() + PAUSE_SECONDS, str(error)
             raise
+
+    def call_of(self, statement: Prepared, cursor: CursorWrapper) -> str:
+        """Return the SQL that executes a statement, which is prepared when it is first used.
+
+        cursor: where it will be executed; opening one may open another connection.
+        """
+        if statement.key not in self.known:
+            cursor.execute(statement.definition)
+            # Also after a rollback: a prepared statement is no part of a transaction.
+            self.known.add(statement.key)
+        return statement.call
 
     def is_to_begin(self) -> bool:
         """Return whether the caller has to begin the transaction of an `atomic()` block.
@@ -42,7 +63,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         on it leaves that to the caller, until Django sets `autocommit` again at the end.
         """
         driver = self.connection
-        if not self.in_atomic_block or driver.pgconn.transaction_status != TransactionStatus.IDLE:
+        # Without a block that ends the transaction, Django would not set it again.
+        ends = self.in_atomic_block and self.commit_on_exit
+        if not ends or driver.pgconn.transaction_status != TransactionStatus.IDLE:
             return False
         driver.autocommit = True
         return True

@@ -10,10 +10,10 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Exists, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
-from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account
 from almaFintech.db.compiled import compiled
+from almaFintech.tests.sql import statements_of
 
 
 @compiled
@@ -86,11 +86,9 @@ def test_a_number_that_no_column_holds_finds_nothing(alice, number):
 
 
 def test_each_run_is_one_statement_of_the_connection(alice):
-    with CaptureQueriesContext(connection) as captured:
-        names_of(alice.user.pk)
+    [statement] = statements_of(lambda: names_of(alice.user.pk))
 
-    [query] = captured.captured_queries
-    assert query["sql"].startswith("SELECT ")
+    assert statement.startswith("SELECT ")
 
 
 def test_a_run_is_part_of_the_transaction(alice):

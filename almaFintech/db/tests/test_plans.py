@@ -15,6 +15,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
+from almaFintech.tests.sql import spelled_out
 from conftest import Person
 
 pytestmark = [
@@ -203,12 +204,12 @@ class Plans:
     @contextmanager
     def of(self, request: str, *, whole_tables: bool = False) -> Iterator[None]:
         def explain(execute, sql, params, many, context):
-            if sql.startswith(("SELECT", "(")):
+            if spelled_out(sql).startswith(("SELECT", "(")):
                 self.statements += 1
                 with context["connection"].connection.cursor() as cursor:
                     cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", params)
                     [[[plan]]] = cursor.fetchall()
-                self.judge(request, str(sql), plan["Plan"], whole_tables)
+                self.judge(request, spelled_out(sql), plan["Plan"], whole_tables)
             return execute(sql, params, many, context)
 
         with connection.execute_wrapper(explain):

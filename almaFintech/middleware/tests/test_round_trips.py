@@ -5,9 +5,9 @@ from unittest.mock import patch
 import pytest
 from django.db import connection
 from django.db.models.sql.compiler import SQLCompiler
-from django.test.utils import CaptureQueriesContext
 
 from almaFintech.tests.round_trips import messages_to
+from almaFintech.tests.sql import statements_of
 from conftest import only_on_postgresql
 from login.sessions import user_of
 from login.tokens import AccessToken
@@ -28,10 +28,7 @@ def read(alice):
 
 def test_reading_an_account_takes_two_statements(read):
     """The user with the session, and the account."""
-    with CaptureQueriesContext(connection) as captured:
-        read()
-
-    assert [query["sql"].split()[0] for query in captured.captured_queries] == ["SELECT"] * 2
+    assert [sql.split()[0] for sql in statements_of(read)] == ["SELECT"] * 2
 
 
 @only_on_postgresql
