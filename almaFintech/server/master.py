@@ -56,6 +56,13 @@ class Master(MPServer):
         for listener in listen(self.bind_addr, self.bind_port, self.workers):
             holder = SocketHolder(listener.fileno(), False, BACKLOG)  # type: ignore[call-arg]
             self.listeners.append((listener, holder))
+        os.register_at_fork(after_in_child=self._keep_own_socket)
+
+    def _keep_own_socket(self) -> None:
+        """Close the sockets of the other workers in a new worker, or they would outlive those."""
+        for listener, _ in self.listeners:
+            if listener is not self._sso:
+                listener.close()
 
     def _spawn_worker(self, idx: int, *args: Any, **options: Any) -> WorkerProcess:
         if self.listeners:

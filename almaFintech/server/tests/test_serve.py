@@ -323,6 +323,17 @@ def test_connections_are_spread_over_the_workers(tmp_path, other_database):
         assert settles(lambda: least() >= 4, True)
 
 
+def test_a_worker_holds_no_socket_of_another(tmp_path, other_database):
+    with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
+        # A worker that stops would leave clients in a queue from which nobody accepts.
+        sockets = [
+            [each.status for each in psutil.Process(worker).net_connections()].count("LISTEN")
+            for worker in children(server.process.pid)
+        ]
+
+    assert sockets == [1, 1]
+
+
 def test_connections_that_wait_for_a_worker_outlive_it(tmp_path, other_database):
     with Server(tmp_path / "log", DATABASE_URL=other_database.url) as server:
         workers = children(server.process.pid)
