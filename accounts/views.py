@@ -14,7 +14,6 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import IsAuthenticated
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer, ValidationError
@@ -56,6 +55,7 @@ from almaFintech.api.openapi import JSON, operation
 from almaFintech.api.pagination import KeysetPagination
 from almaFintech.api.people import acting_user
 from almaFintech.api.queries import ListQuery, QueryMixin
+from almaFintech.api.renderers import JSONRenderer
 from almaFintech.api.views import JsonErrors
 from almaFintech.db.compiled import compiled
 from almaFintech.db.transactions import retried

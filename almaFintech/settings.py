@@ -279,7 +279,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PAGINATION_CLASS": "almaFintech.api.pagination.KeysetPagination",
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "almaFintech.api.renderers.Negotiation",
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["almaFintech.api.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [
         "almaFintech.api.parsers.JSONParser",
         "rest_framework.parsers.FormParser",

@@ -7,13 +7,13 @@ from django.urls import resolve
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema_view
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.routers import APIRootView
 from rest_framework.views import APIView
 
 from almaFintech.api.openapi import Schema, operation
 from almaFintech.api.queries import QueryMixin
+from almaFintech.api.renderers import JSONRenderer
 
 
 class JsonErrors(APIView):
