@@ -14,12 +14,16 @@ from typing import Any, ClassVar
 import psycopg
 from django.db.backends.postgresql import base
 from django.db.backends.utils import CursorWrapper
-from psycopg.pq import TransactionStatus
+from psycopg.pq import Format, TransactionStatus
 
 from almaFintech.db.prepared import Prepared
 
 # The time after a failure during which all threads of this process fail at once.
 PAUSE_SECONDS = 2
+
+
+# It reads a moment in the time zone of the session, and is compiled, unlike that of Django.
+MomentLoader: Any = psycopg.adapters.get_loader(base.TIMESTAMPTZ_OID, Format.TEXT)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -40,10 +44,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise psycopg.OperationalError(failure)
         self.known.clear()
         try:
-            return super().get_new_connection(conn_params)
+            made: psycopg.Connection = super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
             self.pauses[self.alias] = time.monotonic() + PAUSE_SECONDS, str(error)
             raise
+        made.adapters.register_loader(base.TIMESTAMPTZ_OID, MomentLoader)
+        return made
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        """Open a cursor, without looking for Django's way to read moments."""
+        if name:
+            # Django's `autocommit`, since the driver's may differ, see `is_to_begin`.
+            return base.ServerSideCursor(  # type: ignore[call-arg]
+                self.connection, name=name, scrollable=False, withhold=self.autocommit
+            )
+        return self.connection.cursor()
 
     def call_of(self, statement: Prepared, cursor: CursorWrapper) -> str:
         """Return the SQL that executes a statement, which is prepared when it is first used.
@@ -65,7 +80,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         driver = self.connection
         # Without a block that ends the transaction, Django would not set it again.
         ends = self.in_atomic_block and self.commit_on_exit
-        if not ends or driver.pgconn.transaction_status != TransactionStatus.IDLE:
+        begun = driver.pgconn.transaction_status != TransactionStatus.IDLE
+        # The driver's BEGIN names an isolation level that is configured.
+        if not ends or begun or driver.isolation_level is not None:
             return False
         driver.autocommit = True
         return True
