@@ -19,6 +19,8 @@ VERSIONS = "accounts/etags.py"
 CHAINS_CHECK = "accounts/verification/accounts.py"
 TRANSFERS_CHECK = "accounts/verification/transfers.py"
 TRANSACTIONS = "almaFintech/db/transactions.py"
+SCRIPTS = "almaFintech/db/scripts.py"
+BACKEND = "almaFintech/db/postgresql/base.py"
 FAILURES = "almaFintech/db/failures.py"
 QUERYSETS = "almaFintech/db/querysets.py"
 
@@ -275,12 +277,65 @@ MUTATIONS = (
         "if settings.GROUP_COMMIT:",
         "test_bookings.py::test_a_transaction_of_the_caller_is_not_shared",
     ),
+    mistake(
+        "foreign-origin-booked",
+        BOOKINGS,
+        "origins.require(booking)",
+        "pass",
+        "test_transfers.py::test_a_user_sends_only_from_their_own_accounts",
+        "test_batch.py::test_the_first_foreign_origin_is_named_whether_it_exists_or_not",
+    ),
+    # BEGIN and COMMIT in the messages of the ledger.
+    mistake(
+        "callers-transaction-committed",
+        SCRIPTS,
+        "if last and database.in_atomic_block and not database.savepoint_ids:",
+        "if last and database.in_atomic_block:",
+        "almaFintech/db/tests/test_prepared.py::test_a_part_of_a_transaction_does_not_commit",
+    ),
+    mistake(
+        "commit-not-remembered",
+        SCRIPTS,
+        "self.has_committed = True",
+        "pass",
+        "test_bookings.py::"
+        "test_a_group_is_not_booked_again_if_its_connection_is_lost_with_the_commit",
+    ),
+    mistake(
+        "cursors-survive-the-transaction",
+        BACKEND,
+        "withhold=self.autocommit",
+        "withhold=self.connection.autocommit",
+        "almaFintech/db/tests/test_begin.py::test_rows_are_locked_through_a_cursor_of_the_server",
+    ),
+    mistake(
+        "driver-left-in-autocommit",
+        BACKEND,
+        "ends = self.in_atomic_block and self.commit_on_exit",
+        "ends = self.in_atomic_block",
+        "almaFintech/db/tests/test_prepared.py::"
+        "test_a_transaction_without_a_block_is_left_to_its_owner",
+    ),
+    mistake(
+        "isolation-level-ignored",
+        BACKEND,
+        "if not ends or begun or driver.isolation_level is not None:",
+        "if not ends or begun:",
+        "almaFintech/db/tests/test_begin.py::test_the_isolation_level_is_the_one_of_the_connection",
+    ),
+    mistake(
+        "prepared-on-another-connection",
+        BACKEND,
+        "self.known.clear()",
+        "pass",
+        "almaFintech/db/tests/test_prepared.py::test_another_connection_prepares_anew",
+    ),
     # Locks: the rows, their order and their strength.
     mistake(
         "accounts-not-locked",
         POSTGRESQL,
-        'WHERE id = ANY (%s::bigint[]) ORDER BY id FOR NO KEY UPDATE\n"""\nLOCK_TRANSFERS',
-        'WHERE id = ANY (%s::bigint[]) ORDER BY id\n"""\nLOCK_TRANSFERS',
+        "FROM accounts_account\nWHERE id = ANY (%s::bigint[]) ORDER BY id FOR NO KEY UPDATE",
+        "FROM accounts_account\nWHERE id = ANY (%s::bigint[]) ORDER BY id",
         "test_locks.py::test_a_transfer_locks_accounts_by_id",
     ),
     mistake(
