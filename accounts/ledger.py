@@ -101,8 +101,9 @@ class Posting:
         self._booked += transfers
 
     def write(self) -> None:
-        self._rows.write(self._journal)
+        # Before the write, which may commit: nothing that could fail comes after it.
         metrics.booked(_amounts(self._booked))
+        self._rows.write(self._journal)
 
 
 def cancel(transfers: Iterable[Transfer], *, by: User | None = None) -> list[Transfer]:
@@ -126,8 +127,8 @@ def cancel(transfers: Iterable[Transfer], *, by: User | None = None) -> list[Tra
                     row.cancelled = True
                     journal.move(row, Kind.CANCELLATION, by=_id(by))
         rows.cancel(found, by=_id(by), now=journal.now)
-        rows.write(journal)
         metrics.cancelled(_amounts(found.values()))
+        rows.write(journal)
     for transfer in transfers:
         transfer.cancelled, transfer.cancelled_at = True, journal.now
         transfer.cancelled_by = by
