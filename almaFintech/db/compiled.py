@@ -104,7 +104,7 @@ class Statement(Generic[Row]):
 
 
 def types_of(values: Sequence[Any]) -> tuple[str, ...]:
-    """Return the SQL types of values; numbers that fit into no column of int are valid, too."""
+    """Return the SQL types of values: bigint also for a column of int, which it may not fit."""
     return tuple("bigint" if isinstance(value, int) else "text" for value in values)
 
 
