@@ -8,12 +8,14 @@ from psycopg import IsolationLevel
 from accounts.models import Transfer
 from conftest import Person, only_on_postgresql
 
-pytestmark = [only_on_postgresql, pytest.mark.usefixtures("verified", "quick_statements")]
+pytestmark = [only_on_postgresql, pytest.mark.usefixtures("verified", "prepared")]
 
 
 @pytest.fixture
-def quick_statements(settings):
+def prepared(settings, alice, bob):
+    """Let the connection prepare its statements, which is when the driver still begins."""
     settings.PORTABLE_SQL = False
+    book(alice, bob).delete()
 
 
 def book(alice: Person, bob: Person) -> Transfer:
@@ -23,7 +25,7 @@ def book(alice: Person, bob: Person) -> Transfer:
 def test_rows_are_locked_through_a_cursor_of_the_server(alice, bob):
     with transaction.atomic():
         book(alice, bob)
-        assert len(list(Transfer.objects.select_for_update().iterator())) == 1
+        assert len(list(Transfer.objects.select_for_update().iterator())) == 2
         alice.account.delete()
 
     assert bob.balance == 5
