@@ -11,6 +11,7 @@ of the leader's thread. Nobody is answered before its commit.
 
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +26,7 @@ from rest_framework.response import Response
 from accounts import ledger, metrics
 from accounts.idempotency import Claims, KeyTaken, replay
 from accounts.models import IdempotencyKey, Transfer
-from accounts.permissions import ForeignOrigin
+from accounts.permissions import ForeignOrigin, require_own_origins
 from accounts.postgresql import PostgreSQLStorage
 from accounts.rules import LedgerRefusal
 from almaFintech.db.failures import is_lock_timeout, is_retryable
@@ -190,7 +191,8 @@ def attempt(group: Sequence[Booking]) -> None:
     script = Script()
     try:
         with transaction.atomic():
-            book_each(group, script, lock_timeout=f"{GROUP_LOCK_MILLISECONDS}ms")
+            script.add(LIMIT_WAIT, f"{GROUP_LOCK_MILLISECONDS}ms")
+            book_each(group, script)
     except BaseException as error:
         if not is_usual(error):
             # Perhaps nobody meets it again.
@@ -226,17 +228,9 @@ def forget(group: Sequence[Booking]) -> None:
         booking.response, booking.refusal, booking.is_taken = None, None, False
 
 
-def book_each(
-    bookings: Sequence[Booking], script: Script | None = None, *, lock_timeout: str = ""
-) -> None:
-    """Book what is not refused, at the end of the current transaction; set the outcome of each.
-
-    lock_timeout: how long to wait for each lock, if not as long as usual.
-    """
+def book_each(bookings: Sequence[Booking], script: Script) -> None:
+    """Book what is not refused, at the end of the current transaction; set the outcome of each."""
     forget(bookings)
-    script = script or Script()
-    if lock_timeout:
-        script.add(LIMIT_WAIT, lock_timeout)
     origins = Origins(bookings, script)
     claims = Claims([each.claim for each in bookings if each.claim], script)
     transfers = {
@@ -271,14 +265,16 @@ class Origins:
         self._found = script.add(OWN_ACCOUNTS, *columns([*asked], 2)) if asked else []
 
     @cached_property
-    def _own(self) -> set[tuple[int, int]]:
-        return {(user, account) for user, account in self._found}
+    def _own(self) -> Mapping[int, set[int]]:
+        own: defaultdict[int, set[int]] = defaultdict(set)
+        for user, account in self._found:
+            own[user].add(account)
+        return own
 
     def require(self, booking: Booking) -> None:
         """Refuse the first transfer from an account that is not the user's or does not exist."""
-        for index, item in enumerate(booking.items):
-            if not booking.user.is_staff and (booking.user.pk, item["origin_id"]) not in self._own:
-                raise ForeignOrigin(index=index)
+        if not booking.user.is_staff:
+            require_own_origins(booking.items, self._own[booking.user.pk])
 
 
 def _decide(
@@ -305,4 +301,4 @@ def _decide(
 @retried
 def book_alone(booking: Booking) -> None:
     """Book it in a transaction of its own, unless it is refused."""
-    book_each([booking])
+    book_each([booking], Script())

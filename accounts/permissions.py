@@ -1,5 +1,8 @@
 """Permissions to act on accounts and transfers. The querysets decide which rows a user can see."""
 
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
@@ -15,6 +18,13 @@ class ForeignOrigin(Refusal):
     status_code = PermissionDenied.status_code
     default_code = PermissionDenied.default_code
     default_detail = "You can only send from your own accounts."
+
+
+def require_own_origins(items: Iterable[Mapping[str, Any]], own: Container[int]) -> None:
+    """Refuse the first transfer that is not from one of these accounts. Raises ForeignOrigin."""
+    for index, item in enumerate(items):
+        if item["origin_id"] not in own:
+            raise ForeignOrigin(index=index)
 
 
 class AccountPermissions(BasePermission):

@@ -37,6 +37,7 @@ from accounts.permissions import (
     AccountPermissions,
     ForeignOrigin,
     TransferPermissions,
+    require_own_origins,
 )
 from accounts.queries import AccountAtQuery, AccountQuery, StatementQuery, TransferQuery
 from accounts.rates import TooManyRefused, limited_refusals
@@ -455,6 +456,4 @@ class TransferViewSet(
         else:
             visible = Account.objects.visible_to(user).filter(pk__in=origins)
             own = set(visible.values_list("pk", flat=True))
-        for index, item in enumerate(items):
-            if item["origin_id"] not in own:
-                raise ForeignOrigin(index=index)
+        require_own_origins(items, own)

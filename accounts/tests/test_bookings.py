@@ -193,11 +193,11 @@ def test_a_group_that_is_rolled_back_is_booked_one_by_one(
 def test_a_connection_lost_before_the_commit_concerns_no_request(alice, bob, together, monkeypatch):
     book_each = bookings.book_each
 
-    def lose(group: Any, *script: Any, **options: Any) -> None:
+    def lose(group: Any, script: Any) -> None:
         if len(group) > 1:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        book_each(group, *script, **options)
+        book_each(group, script)
 
     monkeypatch.setattr(bookings, "book_each", lose)
 
@@ -312,12 +312,12 @@ def write_of_groups(
     """Replace `Posting.write` for groups that have several requests, and return the original."""
     book_each, write = bookings.book_each, ledger.Posting.write
 
-    def book(group: Any, *script: Any, **options: Any) -> None:
+    def book(group: Any, script: Any) -> None:
         # Meanwhile nobody else books.
         with monkeypatch.context() as patch:
             if len(group) > 1:
                 patch.setattr(ledger.Posting, "write", instead)
-            book_each(group, *script, **options)
+            book_each(group, script)
 
     monkeypatch.setattr(bookings, "book_each", book)
     return write
