@@ -547,7 +547,7 @@ MUTATIONS = (
     ),
     mistake(
         "foreign-origin-allowed",
-        "accounts/views.py",
+        "accounts/permissions.py",
         'if item["origin_id"] not in own:',
         "if False:",
         "test_transfers.py::test_a_user_sends_only_from_their_own_accounts",
